@@ -1,0 +1,1 @@
+"""What everything stands on: database, identifiers, errors, outbound calls, telemetry."""

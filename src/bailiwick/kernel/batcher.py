@@ -1,0 +1,73 @@
+"""Groups what concurrent callers want written into one statement.
+
+A flush starts as soon as the previous one has returned; there is no timer. One caller alone pays one round trip; a
+thousand at once share a few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from bailiwick.kernel.errors import Unavailable
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Calls `flush(items)` with up to `limit` items at a time; each caller gets the answer of its own item.
+
+    `flush` returns one answer for each item in order; an answer that is an exception is raised at that caller alone.
+    When `flush` itself raises, every caller of that batch gets its exception.
+    """
+
+    def __init__(
+        self, flush: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]], *, limit: int = 128
+    ) -> None:
+        self._flush = flush
+        self._limit = limit
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, item: Item) -> Answer:
+        """Writes `item` with whatever else is waiting and returns its answer. Raises Unavailable when closed."""
+        if self._closed:
+            raise Unavailable("The server is stopping.")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                await self._write(batch)
+        finally:
+            self._task = None
+
+    async def _write(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._flush([item for item, _ in batch])
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():  # its caller went away; what was written stands
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    async def close(self) -> None:
+        """Refuses new items and waits for what is waiting."""
+        self._closed = True
+        while self._task is not None:
+            await asyncio.wait([self._task])

@@ -1,0 +1,168 @@
+"""Calls to other servers: one pooled client, and the SSRF guard that every address passes.
+
+The guard looks at the address that is connected to, not at the name: the resolver drops private, loopback, link-local,
+multicast and reserved addresses (also IPv4 within IPv6), so that neither a redirect nor a changed DNS answer gets
+through. Hosts in `BAILIWICK_OUTBOUND_ALLOWED_HOSTS` are exempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json as jsonlib
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from bailiwick.kernel.errors import InvalidInput, UpstreamFailed
+
+
+class AddressRefused(InvalidInput):
+    """This address may not be called: it is private, loopback or reserved."""
+
+    code = "URL_NOT_ALLOWED"
+
+
+class OutboundFailed(UpstreamFailed):
+    """The other server could not be reached, took too long or answered too much."""
+
+
+class OutboundResponse(msgspec.Struct, frozen=True):
+    """A whole answer: status, headers (lower-case names), body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if embedded is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if embedded is not None:
+            return is_public(str(embedded))
+    return ip.is_global and not ip.is_multicast
+
+
+class _GuardedResolver(AbstractResolver):
+    def __init__(self, allowed: frozenset[str]) -> None:
+        self._inner = ThreadedResolver()
+        self._allowed = allowed
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        results = await self._inner.resolve(host, port, family)
+        if host in self._allowed or f"{host}:{port}" in self._allowed:
+            return results
+        public = [result for result in results if is_public(result["host"])]
+        if not public:
+            raise AddressRefused(f"{host} may not be called: it is not an address of the public internet")
+        return public
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class Outbound:
+    """The outbound client of one process. `allowed_hosts` are names or name:port that may be private."""
+
+    def __init__(self, allowed_hosts: frozenset[str] = frozenset(), *, proxy_url: str | None = None) -> None:
+        self._allowed = allowed_hosts
+        self._proxy = proxy_url
+        self._session: aiohttp.ClientSession | None = None
+
+    def check(self, url: str) -> None:
+        """Refuses a URL that may not be called: other schemes, credentials in it, literal private addresses.
+
+        Names are checked when they are connected to. Raises AddressRefused.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise AddressRefused("this is not a URL") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise AddressRefused("only http and https URLs may be called")
+        if parts.username is not None or parts.password is not None:
+            raise AddressRefused("a URL may not carry credentials")
+        port = port or (443 if parts.scheme == "https" else 80)
+        if host in self._allowed or f"{host}:{port}" in self._allowed:
+            return
+        try:
+            public = is_public(host)
+        except ValueError:  # a name
+            return
+        if not public:
+            raise AddressRefused(f"{host} may not be called: it is not an address of the public internet")
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The pooled client; callers that stream use it after `check`, with redirects off."""
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=_GuardedResolver(self._allowed), limit=512, ttl_dns_cache=30),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=True,
+                proxy=self._proxy,
+                headers={"user-agent": "bailiwick"},
+            )
+        return self._session
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        data: bytes | Mapping[str, str] | None = None,
+        timeout_seconds: float = 30,
+        max_bytes: int = 8 * 1024 * 1024,
+    ) -> OutboundResponse:
+        """One whole exchange. Redirects are not followed. Raises AddressRefused and OutboundFailed."""
+        self.check(url)
+        sent_headers = dict(headers or {})
+        if json is not None:
+            data = jsonlib.dumps(json, separators=(",", ":")).encode()
+            sent_headers.setdefault("content-type", "application/json")
+        try:
+            async with self.session.request(
+                method,
+                url,
+                headers=sent_headers,
+                params=params,
+                data=data,
+                timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(timeout_seconds, 10)),
+                allow_redirects=False,
+            ) as response:
+                body = await response.content.read(max_bytes + 1)
+                while len(body) <= max_bytes and not response.content.at_eof():
+                    body += await response.content.read(max_bytes + 1 - len(body))
+                if len(body) > max_bytes:
+                    raise OutboundFailed(f"The answer of {urlsplit(url).hostname} is larger than {max_bytes} bytes.")
+                return OutboundResponse(
+                    response.status, {name.lower(): value for name, value in response.headers.items()}, body
+                )
+        except TimeoutError:
+            raise OutboundFailed(f"{urlsplit(url).hostname} did not answer in {timeout_seconds:g} s.") from None
+        except aiohttp.ClientError as error:
+            if isinstance(error.__cause__, AddressRefused):
+                raise error.__cause__ from None
+            raise OutboundFailed(f"{urlsplit(url).hostname} could not be reached: {type(error).__name__}.") from None
+
+    async def close(self) -> None:
+        """Closes the pool."""
+        if self._session is not None:
+            await self._session.close()
+            await asyncio.sleep(0)  # lets the transports close before the loop ends

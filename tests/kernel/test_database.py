@@ -1,0 +1,61 @@
+"""Tenant scope, after-commit work, partitions."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from bailiwick.kernel import outbox
+from bailiwick.kernel.cross_tenant import CrossTenantUse
+from bailiwick.kernel.database import Database, after_commit, system_transaction, tenant_transaction
+from bailiwick.kernel.ids import uuid7
+
+
+async def test_a_tenant_sees_and_writes_its_own_rows_only(db: Database) -> None:
+    mine, other = uuid7(), uuid7()
+    async with tenant_transaction(mine) as session:
+        await outbox.emit(session, mine, "test", {})
+    async with tenant_transaction(other) as session:
+        assert (await session.scalar(text("select count(*) from outbox_events"))) == 0
+        assert (await session.execute(text("delete from outbox_events returning 1"))).all() == []
+    with pytest.raises(DBAPIError, match="row-level security"):
+        async with tenant_transaction(other) as session:
+            await outbox.emit(session, mine, "test", {})
+    async with system_transaction(CrossTenantUse.OUTBOX) as session:
+        assert (await session.scalar(text("select count(*) from outbox_events"))) == 1
+
+
+async def test_rows_go_to_the_partition_of_their_month(db: Database) -> None:
+    mine = uuid7()
+    async with tenant_transaction(mine) as session:
+        await outbox.emit(session, mine, "test", {})
+        name = await session.scalar(text("select tableoid::regclass::text from outbox_events"))
+    assert name is not None
+    assert name.startswith("outbox_events_y")
+
+
+async def test_work_after_commit_runs_only_after_a_commit(db: Database) -> None:
+    ran: list[str] = []
+
+    async def run() -> None:
+        ran.append("ran")
+
+    with pytest.raises(ZeroDivisionError):
+        async with tenant_transaction(uuid7()) as session:
+            after_commit(session, run)
+            raise ZeroDivisionError
+    assert ran == []
+    async with tenant_transaction(uuid7()) as session:
+        after_commit(session, run)
+        assert ran == []
+    assert ran == ["ran"]
+
+
+async def test_the_application_role_cannot_leave_its_tenant_by_partition(db: Database) -> None:
+    mine = uuid7()
+    async with tenant_transaction(mine) as session:
+        await outbox.emit(session, mine, "test", {})
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with tenant_transaction(uuid7()) as session:
+            await session.execute(text("select * from outbox_events_default"))
