@@ -15,7 +15,8 @@ import fasteners
 import psycopg
 import pytest
 
-from bailiwick.kernel import database, embedded, migrate
+from bailiwick.kernel import database, embedded, migrate, runtime
+from bailiwick.settings import Settings
 
 
 def with_database(url: str, name: str) -> str:
@@ -80,10 +81,14 @@ def database_url(server_url: str, template_database: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def db(database_url: str) -> AsyncIterator[database.Database]:
-    """A fresh database, in use by `tenant_transaction` and `system_transaction`."""
-    opened = database.Database(database_url)
-    database.use(opened)
-    yield opened
-    database.use(None)
-    await opened.close()
+def settings_for_test(tmp_path: Path) -> Settings:
+    """Settings that no environment of the machine can change."""
+    return Settings(_env_file=None, data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+async def db(database_url: str, settings_for_test: Settings) -> AsyncIterator[database.Database]:
+    """A fresh database, in use by `tenant_transaction`, `system_transaction` and `runtime()`."""
+    started = runtime.start(settings_for_test, database_url)
+    yield started.database
+    await runtime.stop()

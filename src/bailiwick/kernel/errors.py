@@ -19,7 +19,7 @@ fields. Each API family renders them in its own envelope and may spell a generic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypedDict
+from typing import TypedDict
 
 
 class FieldProblem(TypedDict):
@@ -32,8 +32,8 @@ class FieldProblem(TypedDict):
 class BailiwickError(Exception):
     """Base of everything that a use case may raise on purpose."""
 
-    status: ClassVar[int] = 500
-    code: ClassVar[str] = "INTERNAL"
+    status: int = 500
+    code: str = "INTERNAL"
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)

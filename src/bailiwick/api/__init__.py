@@ -1,0 +1,1 @@
+"""The API families: thin encodings of the domain's use cases."""
