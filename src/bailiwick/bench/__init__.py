@@ -1,0 +1,1 @@
+"""Measurements of Bailiwick beside other servers, on loopback only: `bailiwick bench`."""
