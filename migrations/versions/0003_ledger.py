@@ -42,14 +42,17 @@ create table transfers (
   primary key (organization_id, id),
   check (debit_account_id <> credit_account_id)
 ) partition by range (id);
-create index transfers_debit on transfers (organization_id, debit_account_id, id);
-create index transfers_credit on transfers (organization_id, credit_account_id, id);
+-- With the amount, so that a running balance is summed from the index alone.
+create index transfers_debit on transfers (organization_id, debit_account_id, id) include (amount);
+create index transfers_credit on transfers (organization_id, credit_account_id, id) include (amount);
+create index transfers_corrections on transfers (organization_id, corrects_id) where corrects_id is not null;
 select bailiwick_protect('transfers', 'select, insert');
 create trigger transfers_append_only before update or delete on transfers
   for each row execute function bailiwick_refuse_change();
 insert into partitioned_tables values ('transfers');
 
--- A cap on what a scope may use in a period. A hold reserves part of it, a post spends it.
+-- A cap on what a scope may use in a period. A hold reserves part of it, a post spends it. `lowered_from`: the highest
+-- limit that it had, when that was lowered; what was used before may stand above the new one, nothing is added.
 create table budgets (
   organization_id uuid not null references organizations (id),
   id uuid not null,
@@ -60,16 +63,18 @@ create table budgets (
   period_start timestamptz not null,
   period_end timestamptz,
   limit_amount bigint not null check (limit_amount >= 0),
+  lowered_from bigint,
   spent bigint not null default 0 check (spent >= 0),
   held bigint not null default 0 check (held >= 0),
   created_at timestamptz not null default now(),
-  primary key (organization_id, id)
+  primary key (organization_id, id),
+  check (spent + held <= greatest(limit_amount, lowered_from))
 ) with (fillfactor = 50);
 create unique index budgets_window on budgets (organization_id, scope, scope_id, unit, period, period_start);
 select bailiwick_protect('budgets', 'select, insert, update');
 
 -- A pending transfer: reserves `amount` on the debited account until it is posted (up to its amount), voided or expires.
--- `budget_ids`: budgets that it reserves too, each in the budget's own unit (runs: one).
+-- `budget_ids`: budgets that it reserves too, each in the budget's own unit (money: amount; runs: one; tokens: tokens).
 create table holds (
   organization_id uuid not null,
   id uuid not null,
@@ -77,9 +82,11 @@ create table holds (
   debit_account_id uuid not null,
   credit_account_id uuid not null,
   amount bigint not null check (amount >= 0),
+  tokens bigint not null default 0 check (tokens >= 0),
   budget_ids uuid[] not null default '{}',
   state text not null default 'open' check (state in ('open', 'posted', 'voided', 'expired')),
   posted_amount bigint check (posted_amount between 0 and amount),
+  posted_tokens bigint check (posted_tokens between 0 and tokens),
   kind text not null,
   reference text,
   lease_expires_at timestamptz not null,
