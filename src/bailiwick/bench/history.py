@@ -1,0 +1,164 @@
+"""The database under a benchmark: what it is, the plan limits out of the way, and a long past written into it."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from bailiwick.identity import Caller
+from bailiwick.identity.callers import Credential
+from bailiwick.invocations.admission import admit
+from bailiwick.invocations.records import record
+from bailiwick.invocations.requests import Admission, Charge, Decision, Inspection, Settlement, Status, Usage
+from bailiwick.invocations.settlement import settle
+from bailiwick.kernel import ids
+from bailiwick.kernel.database import APPLICATION_ROLE
+from bailiwick.kernel.embedded import DATABASE
+
+DURABILITY = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers")
+BATCH = 500
+LEASE_SECONDS = 300
+BOUNDLESS = 2**60
+"""Stands for "no limit" in a budget; leaves room to add to it without overflow."""
+
+_Connection = asyncpg.Connection[asyncpg.Record]
+
+
+def embedded_url(data_dir: Path) -> str:
+    """A superuser's URL of the embedded server that runs on `data_dir`, without a handle that would keep it alive.
+
+    Port and socket folder are the fourth and fifth line of its postmaster.pid. Raises FileNotFoundError when none runs.
+    """
+    lines = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
+    return f"postgresql://postgres@/{DATABASE}?host={lines[4]}&port={lines[3]}"
+
+
+def organization_uuid(public_id: str) -> UUID:
+    """The UUID of an organisation as the API names it. Raises ValueError."""
+    found = ids.decode(ids.Prefix.ORGANIZATION, public_id)
+    return found if found is not None else UUID(public_id)
+
+
+async def database_facts(url: str) -> tuple[str, dict[str, str]]:
+    """Version of the server, and those of its settings that decide whether a commit is on disk."""
+    connection = await asyncpg.connect(url)
+    try:
+        version = str(await connection.fetchval("show server_version")).split()[0]
+        return version, {name: str(await connection.fetchval(f"show {name}")) for name in DURABILITY}
+    finally:
+        await connection.close()
+
+
+async def raise_limits(url: str, organization_id: UUID) -> None:
+    """Lets an organisation run without end: its budgets know no limit, its accounts no floor. Balances still add up."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "update budgets set limit_amount = $2 where organization_id = $1", organization_id, BOUNDLESS
+        )
+        await connection.execute("update accounts set floor = null where organization_id = $1", organization_id)
+    finally:
+        await connection.close()
+
+
+async def load_history(url: str, organization_id: UUID, rows: int, advance: Callable[[int], None]) -> None:
+    """Writes `rows` completed runs as the server writes them: admitted and settled, charged and chained, in batches.
+
+    They repeat who called and what paid in the newest run of the organisation, which must have one. `advance` is told
+    how many more are written. Raises LookupError without such a run.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        caller, charge, amount, target = await newest_run(connection, organization_id)
+        await connection.execute(f"set role {APPLICATION_ROLE}")
+        for start in range(0, rows, BATCH):
+            count = min(BATCH, rows - start)
+            items = [
+                Admission(
+                    id=ids.uuid7(),
+                    hold_id=ids.uuid7(),
+                    caller=caller,
+                    organization_id=organization_id,
+                    charge=charge,
+                    amount_micros=amount,
+                    kind="agent_run",
+                    target_kind="hosted",
+                    target_name=target,
+                )
+                for _ in range(count)
+            ]
+            settlements = [completed(item, start + place) for place, item in enumerate(items)]
+            async with connection.transaction():
+                refused = [
+                    *filter(None, await admit(connection, items, lease_seconds=LEASE_SECONDS)),
+                    *filter(None, await settle(connection, settlements)),
+                ]
+                if refused:
+                    raise refused[0]
+            advance(count)
+    finally:
+        await connection.close()
+
+
+async def newest_run(connection: _Connection, organization_id: UUID) -> tuple[Caller, Charge, int, str]:
+    """Who called, what paid, how much was held, and the agent, in an organisation's newest completed run."""
+    row = await connection.fetchrow(
+        "select v.subject, v.membership_id, v.virtual_key_id, v.target_name, h.debit_account_id, h.credit_account_id,"
+        " h.amount, h.budget_ids, o.version from invocations v"
+        " join holds h on h.organization_id = v.organization_id and h.id = v.hold_id"
+        " join organizations o on o.id = v.organization_id"
+        " where v.organization_id = $1 and v.status = 'completed' order by v.id desc limit 1",
+        organization_id,
+    )
+    if row is None:
+        raise LookupError("the organisation has no completed run to repeat")
+    caller = Caller(
+        credential=Credential.ACCESS_TOKEN,
+        organization_id=organization_id,
+        organization_name=None,
+        subject=row["subject"],
+        membership_id=row["membership_id"],
+    )
+    charge = Charge(
+        organization_version=row["version"],
+        virtual_key_id=row["virtual_key_id"],
+        account_id=row["debit_account_id"],
+        sink_account_id=row["credit_account_id"],
+        budget_ids=row["budget_ids"],
+    )
+    return caller, charge, row["amount"], row["target_name"]
+
+
+def completed(admission: Admission, number: int) -> Settlement:
+    """The end of a run that found nothing and cost what was held."""
+    return record(
+        call_kind=admission.kind,
+        admission=admission,
+        main_text=f"ticket {number}",
+        inspection=Inspection(Decision.BYPASS, (), ()),
+        usage=Usage(model="rules", cost_micros=admission.amount_micros),
+        response=f"answer {number}",
+        status=Status.COMPLETED,
+        error_code=None,
+        latency_ms=1,
+    ).settlement
+
+
+async def settle_down(url: str, organization_id: UUID, *, patience_seconds: float = 180) -> None:
+    """Lets the database finish what the history caused: statistics, a checkpoint, and the tree over the audit log."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("vacuum (analyze)", timeout=600)
+        await connection.execute("checkpoint", timeout=600)
+        behind = (
+            "select h.size > coalesce(t.size, 0) from audit_heads h left join audit_trees t using (organization_id)"
+            " where h.organization_id = $1"
+        )
+        for _ in range(int(patience_seconds)):  # without a background worker it stays behind, and costs nothing
+            if not await connection.fetchval(behind, organization_id):
+                break
+            await asyncio.sleep(1)
+    finally:
+        await connection.close()
