@@ -1,0 +1,125 @@
+"""Finds vital signs and medicines in a sentence. Each finding repeats the words of the note; nothing is worked out."""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Adult reference range and limits of what is plausible, in `unit`."""
+
+    name: str
+    low: float
+    high: float
+    least: float
+    most: float
+    unit: str
+
+
+class Vital(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured value: `unit` as the note states it, None when it does not; `flag` is "low", "in range", "high",
+    "check" (not plausible) or "" (no reference)."""
+
+    name: str
+    value: float
+    unit: str | None
+    flag: str
+    quote: str
+
+
+class Medicine(msgspec.Struct, frozen=True, kw_only=True):
+    """A medicine as named in the note; what the note does not state is None."""
+
+    name: str
+    dose: str | None
+    route: str | None
+    frequency: str | None
+    quote: str
+
+
+_GAP = r"[^\d\n;]{0,16}?"
+_VITALS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("blood_pressure", re.compile(
+        rf"(?i:\b(?:BP|blood pressure)\b){_GAP}(\d{{2,3}})\s?/\s?(\d{{2,3}})(?:\s?(mm\s?Hg))?", re.IGNORECASE)),
+    ("heart_rate", re.compile(rf"\b(?:HR|heart rate|pulse(?! ox))\b{_GAP}(\d{{2,3}})\b(?:\s?(bpm|/min))?", re.IGNORECASE)),
+    ("respiratory_rate", re.compile(
+        rf"\b(?:RR|resp|resps|respirations|respiratory rate)\b{_GAP}(\d{{1,2}})\b(?:\s?(/min|breaths/min))?", re.IGNORECASE)),
+    ("temperature", re.compile(
+        rf"\b(?:temp|temperature|tmax|(?-i:T))\b{_GAP}(\d{{2,3}}(?:\.\d{{1,2}})?)\s?(?:°|º|deg(?:rees)?)?\s?([CF])?\b", re.IGNORECASE)),
+    ("oxygen_saturation", re.compile(
+        rf"\b(?:SpO2|O2 ?sats?|sats?|saturation|oxygen saturation|pulse ox(?:imetry)?)\b{_GAP}(\d{{2,3}})\b\s?(%)?", re.IGNORECASE)),
+    ("weight", re.compile(rf"\b(?:weight|wt|weighs)\b{_GAP}(\d{{1,3}}(?:\.\d)?)\s?(kgs?|lbs?|pounds)\b", re.IGNORECASE)),
+    ("height", re.compile(rf"\b(?:height|ht)\b{_GAP}(\d{{1,3}}(?:\.\d{{1,2}})?)\s?(cm|m|in|inches)\b", re.IGNORECASE)),
+    ("body_mass_index", re.compile(rf"\bBMI\b{_GAP}(\d{{1,2}}(?:\.\d{{1,2}})?)", re.IGNORECASE)),
+    ("pain", re.compile(rf"\bpain\b{_GAP}(\d{{1,2}})\s?(/\s?10)\b", re.IGNORECASE)),
+)  # fmt: skip
+
+_ROUTE = r"PO|by mouth|orally|IV|IM|SC|SQ|subcut(?:aneously)?|SL|sublingual|topical(?:ly)?|inhaled|intranasal(?:ly)?|PR|nebulized"
+_FREQUENCY = (
+    r"(?:once|twice|three times|four times)(?: a day| daily| a week| weekly)?|daily|BID|TID|QID|QHS|QAM|QPM|QD|nightly"
+    r"|at bedtime|every (?:\d{1,2}|other|six|eight|twelve)(?:-\d{1,2})? ?(?:hours|hrs|h|days|day)|every (?:day|morning|night|evening)"
+    r"|q ?\d{1,2}(?:-\d{1,2})? ?h(?:rs|ours)?|weekly|monthly|as needed|PRN"
+)
+_DOSED = re.compile(
+    r"\b(?P<name>[A-Za-z][A-Za-z-]{2,30})(?:\s(?:XR|ER|SR|XL|CR|EC))?(?:\s(?:to|from|at|dose of))?\s"
+    r"(?P<dose>\d[\d,.]{0,6}(?:-\d{1,4})?\s?(?:mg|mcg|µg|g|units?|IU|mEq|mL|puffs?|tabs?|tablets?|capsules?|caps?|drops?|sprays?))\b"
+    r"(?!\s?/\s?(?:d?L|m?L|day)\b)"
+    rf"(?:\s(?P<route>{_ROUTE})\b)?(?:,?\s(?P<frequency>(?:{_FREQUENCY})(?:\s(?:{_FREQUENCY}))?)\b)?",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,30}")
+
+
+def find_vitals(sentence: str, references: Mapping[str, Reference]) -> list[Vital]:
+    """The vital signs of one sentence, in the order of the list above."""
+    vitals: list[Vital] = []
+    for key, pattern in _VITALS:
+        for match in pattern.finditer(sentence):
+            if key == "blood_pressure":
+                for name, value in (("systolic", match[1]), ("diastolic", match[2])):
+                    vitals.append(_vital(f"{key}_{name}", value, match[3], match[0], references))
+            else:
+                unit = match[2] if match.re.groups > 1 else None
+                vitals.append(_vital(key, match[1], unit, match[0], references))
+    return vitals
+
+
+def _vital(key: str, text: str, unit: str | None, quote: str, references: Mapping[str, Reference]) -> Vital:
+    value = float(text)
+    if key == "temperature":
+        key = f"temperature_{unit.lower()}" if unit else key
+    reference = references.get(key)
+    flag = ""
+    if reference is not None:
+        if not reference.least <= value <= reference.most:
+            flag = "check"
+        else:
+            flag = "low" if value < reference.low else "high" if value > reference.high else "in range"
+    name = reference.name if reference else key.replace("_", " ")
+    return Vital(name=name, value=value, unit=unit, flag=flag, quote=quote.strip())
+
+
+def find_medicines(sentence: str, known: frozenset[str], excluded: frozenset[str]) -> list[Medicine]:
+    """Medicines of one sentence: any word with a dose behind it, and known names without one."""
+    found: list[Medicine] = []
+    named: set[str] = set()
+    for match in _DOSED.finditer(sentence):
+        name = match["name"]
+        if name.lower() in excluded or name.lower().endswith("ing"):
+            continue
+        named.add(name.lower())
+        found.append(
+            Medicine(
+                name=name,
+                dose=match["dose"],
+                route=match["route"],
+                frequency=match["frequency"],
+                quote=match[0].strip(),
+            )
+        )
+    for word in _WORD.findall(sentence):
+        if word.lower() in known and word.lower() not in named:
+            named.add(word.lower())
+            found.append(Medicine(name=word, dose=None, route=None, frequency=None, quote=word))
+    return found
