@@ -14,12 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from bailiwick import audit
 from bailiwick.audit import log
-from bailiwick.audit.entries import activity_body, run_body
 from bailiwick.audit.verify import LogWalk
 from bailiwick.kernel import ids
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import Database, system_transaction, tenant_transaction
 from bailiwick.kernel.ids import uuid7
+from tests.audit.conftest import pending
 
 
 async def append_one(organization_id: UUID, subject: str = "sop_1") -> UUID:
@@ -27,15 +27,6 @@ async def append_one(organization_id: UUID, subject: str = "sop_1") -> UUID:
         return await audit.append(
             session, organization_id, action="policy.updated", actor="usr_1", subject=subject, attributes={"n": 1}
         )
-
-
-def pending(organization_id: UUID, chain: str = "runs") -> audit.Pending:
-    entry_id = uuid7()
-    if chain == "activity":
-        body = activity_body(entry_id, action="hold.expired", actor="system", subject="hold_1")
-        return audit.Pending(organization_id, entry_id, "activity", body)
-    public_id = ids.encode(ids.Prefix.AUDIT_ENTRY, entry_id)
-    return audit.Pending(organization_id, entry_id, "runs", run_body({"id": public_id, "agent_id": "größe 😀"}))
 
 
 async def walk(organization_id: UUID) -> LogWalk:

@@ -6,8 +6,4 @@ from bailiwick.kernel.errors import NotFound
 
 
 class EntryNotFound(NotFound):
-    """Audit entry not found."""
-
-
-class LogEmpty(NotFound):
-    """The audit log has no entries yet."""
+    """Audit entry not found"""

@@ -19,9 +19,10 @@ from bailiwick.kernel import ids
 
 Check = Literal[
     "header", "line", "organization", "sequence", "id", "link", "row_hash", "body", "end", "signature", "size", "root",
-    "consistency",
+    "consistency", "head", "tree",
 ]  # fmt: skip
-"""What failed: the form of a line, a field of an entry, the end of the file, or the checkpoint."""
+"""What failed: the form of a line, a field of an entry, the end of the file, a checkpoint, or (`head`, `tree`) what the
+database keeps beside the entries."""
 
 
 class LogBroken(Exception):
@@ -69,6 +70,11 @@ class LogWalk:
             )
         self._expected.setdefault(checkpoint.size, []).append((checkpoint.root, check))
         self._compare()
+
+    @property
+    def last_hashes(self) -> dict[Chain, str | None]:
+        """The `row_hash` of each chain's last entry so far: 64 zeros before the first, None when it is out of sight."""
+        return dict(self._last_hash)
 
     def take(self, entry: Entry) -> None:
         """Checks the next entry: its place, its link, its hash, and the form of its body."""
