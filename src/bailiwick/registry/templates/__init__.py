@@ -1,7 +1,8 @@
-"""The hosted agent templates: pure engines that do real work without a model, and give their findings to one if there is one.
+"""The hosted agent templates: pure engines that do real work without a model, and give their findings to one if there
+is one.
 
-`TEMPLATES[id].run(TemplateInput(...))` answers; load before it only what `needs` names. `model_messages` builds the chat
-for a model, `SETTING_NAMES` are the settings facts that the evidence collector understands.
+`TEMPLATES[id].run(TemplateInput(...))` answers; load before it only what `needs` names. `model_messages` builds the
+chat for a model, `SETTING_NAMES` are the settings facts that the evidence collector understands.
 """
 
 from .catalogue import TEMPLATES

@@ -39,26 +39,42 @@ class Medicine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _GAP = r"[^\d\n;]{0,16}?"
-_VITALS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("blood_pressure", re.compile(
-        rf"(?i:\b(?:BP|blood pressure)\b){_GAP}(\d{{2,3}})\s?/\s?(\d{{2,3}})(?:\s?(mm\s?Hg))?", re.IGNORECASE)),
-    ("heart_rate", re.compile(rf"\b(?:HR|heart rate|pulse(?! ox))\b{_GAP}(\d{{2,3}})\b(?:\s?(bpm|/min))?", re.IGNORECASE)),
-    ("respiratory_rate", re.compile(
-        rf"\b(?:RR|resp|resps|respirations|respiratory rate)\b{_GAP}(\d{{1,2}})\b(?:\s?(/min|breaths/min))?", re.IGNORECASE)),
-    ("temperature", re.compile(
-        rf"\b(?:temp|temperature|tmax|(?-i:T))\b{_GAP}(\d{{2,3}}(?:\.\d{{1,2}})?)\s?(?:°|º|deg(?:rees)?)?\s?([CF])?\b", re.IGNORECASE)),
-    ("oxygen_saturation", re.compile(
-        rf"\b(?:SpO2|O2 ?sats?|sats?|saturation|oxygen saturation|pulse ox(?:imetry)?)\b{_GAP}(\d{{2,3}})\b\s?(%)?", re.IGNORECASE)),
-    ("weight", re.compile(rf"\b(?:weight|wt|weighs)\b{_GAP}(\d{{1,3}}(?:\.\d)?)\s?(kgs?|lbs?|pounds)\b", re.IGNORECASE)),
-    ("height", re.compile(rf"\b(?:height|ht)\b{_GAP}(\d{{1,3}}(?:\.\d{{1,2}})?)\s?(cm|m|in|inches)\b", re.IGNORECASE)),
-    ("body_mass_index", re.compile(rf"\bBMI\b{_GAP}(\d{{1,2}}(?:\.\d{{1,2}})?)", re.IGNORECASE)),
-    ("pain", re.compile(rf"\bpain\b{_GAP}(\d{{1,2}})\s?(/\s?10)\b", re.IGNORECASE)),
-)  # fmt: skip
+"""What may stand between the name of a sign and its value; bounded, so that the search stays linear."""
 
-_ROUTE = r"PO|by mouth|orally|IV|IM|SC|SQ|subcut(?:aneously)?|SL|sublingual|topical(?:ly)?|inhaled|intranasal(?:ly)?|PR|nebulized"
+_DECIMAL = r"\d{1,3}(?:\.\d{1,2})?"
+_SIGNS: dict[str, tuple[str, str]] = {
+    "blood_pressure": (r"BP|blood pressure", r"(\d{2,3})\s?/\s?(\d{2,3})(?:\s?(mm\s?Hg))?"),
+    "heart_rate": (r"HR|heart rate|pulse(?! ox)", r"(\d{2,3})\b(?:\s?(bpm|/min))?"),
+    "respiratory_rate": (
+        r"RR|resps?|respirations|respiratory rate",
+        r"(\d{1,2})\b(?:\s?(/min|breaths/min))?",
+    ),
+    "temperature": (
+        r"temp|temperature|tmax|(?-i:T)",
+        r"(\d{2,3}(?:\.\d{1,2})?)\b\s?(?:°|º|deg(?:rees)?)?\s?([CF]\b)?",
+    ),
+    "oxygen_saturation": (
+        r"SpO2|O2 ?sats?|sats?|saturation|pulse ox(?:imetry)?",
+        r"(\d{2,3})\b\s?(%)?",
+    ),
+    "weight": (r"weight|wt|weighs", rf"({_DECIMAL})\s?(kgs?|lbs?|pounds)\b"),
+    "height": (r"height|ht", rf"({_DECIMAL})\s?(cm|m|in|inches)\b"),
+    "body_mass_index": (r"BMI", rf"({_DECIMAL})\b"),
+    "pain": (r"pain", r"(\d{1,2})\s?(/\s?10)\b"),
+}
+_VITALS = tuple(
+    (key, re.compile(rf"\b(?:{names})\b{_GAP}(?<![\d.]){value}", re.IGNORECASE))
+    for key, (names, value) in _SIGNS.items()
+)
+
+_ROUTE = (
+    r"PO|by mouth|orally|IV|IM|SC|SQ|subcut(?:aneously)?|SL|sublingual|topical(?:ly)?"
+    r"|inhaled|intranasal(?:ly)?|PR|nebulized"
+)
 _FREQUENCY = (
     r"(?:once|twice|three times|four times)(?: a day| daily| a week| weekly)?|daily|BID|TID|QID|QHS|QAM|QPM|QD|nightly"
-    r"|at bedtime|every (?:\d{1,2}|other|six|eight|twelve)(?:-\d{1,2})? ?(?:hours|hrs|h|days|day)|every (?:day|morning|night|evening)"
+    r"|at bedtime|every (?:day|morning|night|evening)"
+    r"|every (?:\d{1,2}|other|six|eight|twelve)(?:-\d{1,2})? ?(?:hours|hrs|h|days|day)"
     r"|q ?\d{1,2}(?:-\d{1,2})? ?h(?:rs|ours)?|weekly|monthly|as needed|PRN"
 )
 _DOSED = re.compile(

@@ -1,18 +1,21 @@
-"""Orders a clinical note as SOAP: every sentence of the note, verbatim, in exactly one section, and what the note lacks.
+"""Orders a clinical note as SOAP: every sentence of the note, verbatim, in exactly one section, and what the note
+lacks.
 
-Invents nothing: sentences are quoted, vital signs and medicines repeat the note's own words, and the only judgement is a
-comparison with adult reference ranges.
+Invents nothing: sentences are quoted, vital signs and medicines repeat the note's own words, and the only judgement is
+a comparison with adult reference ranges.
 """
 
 import functools
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 import msgspec
 import yaml
 
-from ..template import TemplateInput, TemplateResult, result_of
+from bailiwick.registry.templates.template import TemplateInput, TemplateResult, result_of
+
 from .measures import Medicine, Reference, Vital, find_medicines, find_vitals
 from .segments import Segment, split_note
 
@@ -90,41 +93,64 @@ _ITEM = re.compile(r"\s{0,3}(?:#\s?)?(\d{1,2})[.)]\s|\s{0,3}#")
 _SUBITEM = re.compile(r"\s{0,3}[-*•]\s")
 
 
+class Ordered(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole reading of a note. `loose` are plan sentences that belong to no single problem."""
+
+    lines: list[Line]
+    headings: list[str]
+    vitals: list[Vital]
+    medicines: list[Medicine]
+    problems: list[Problem]
+    loose: list[str]
+    missing: list[str]
+
+
 def run(given: TemplateInput) -> TemplateResult:
     """Order the note in `given.message`."""
-    segments = split_note(given.message, _HEADINGS)
+    ordered = order_note(given.message)
+    return result_of(given, response=_response(ordered), facts=_facts(ordered), structured=_structured(ordered))
+
+
+def order_note(note: str) -> Ordered:
+    """Read `note`: sentences in their sections, what was measured and given, problems, and what is missing."""
+    segments = split_note(note, _HEADINGS)
     lines = [_place(segment) for segment in segments if not segment.is_heading]
     vitals = [vital for line in lines for vital in find_vitals(line.text, CUES.vitals)]
-    allergies = [line.text for line in lines if _speaks_of_allergy(line)]
     medicines = _medicines(lines)
     problems, loose = _problems(lines)
-    missing = _missing(lines, vitals, medicines)
-    return result_of(
-        given,
-        response=_response(lines, vitals, medicines, problems, loose, missing),
-        facts=_facts(lines, vitals, medicines, missing),
-        structured={
-            "sections": {
-                section: [{"text": line.text, "part": line.part} for line in lines if line.section == section]
-                for section in SECTIONS
-            },
-            "headings": [segment.text for segment in segments if segment.is_heading],
-            "vitals": [msgspec.to_builtins(vital) for vital in vitals],
-            "medications": [msgspec.to_builtins(medicine) for medicine in medicines],
-            "allergies": allergies,
-            "problems": [
-                {"number": number, "problem": problem.text, "plan": problem.plan}
-                for number, problem in enumerate(problems, 1)
-            ],
-            "plan_of_no_problem": loose,
-            "missing": missing,
-        },
+    return Ordered(
+        lines=lines,
+        headings=[segment.text for segment in segments if segment.is_heading],
+        vitals=vitals,
+        medicines=medicines,
+        problems=problems,
+        loose=loose,
+        missing=_missing(lines, vitals, medicines),
     )
 
 
+def _structured(ordered: Ordered) -> dict[str, Any]:
+    return {
+        "sections": {
+            section: [{"text": line.text, "part": line.part} for line in ordered.lines if line.section == section]
+            for section in SECTIONS
+        },
+        "headings": ordered.headings,
+        "vitals": [msgspec.to_builtins(vital) for vital in ordered.vitals],
+        "medications": [msgspec.to_builtins(medicine) for medicine in ordered.medicines],
+        "allergies": [line.text for line in ordered.lines if _speaks_of_allergy(line)],
+        "problems": [
+            {"number": number, "problem": problem.text, "plan": problem.plan}
+            for number, problem in enumerate(ordered.problems, 1)
+        ],
+        "plan_of_no_problem": ordered.loose,
+        "missing": ordered.missing,
+    }
+
+
 def _place(segment: Segment) -> Line:
-    """The section of a sentence: of its heading, else by its cues. Under a joint heading for assessment and plan, numbered
-    lines are problems and instructions are plan."""
+    """The section of a sentence: of its heading, else by its cues. Under a joint heading for assessment and plan,
+    numbered lines are problems and instructions are plan."""
     if segment.part == "assessment_plan":
         is_problem = _ITEM.match(segment.text) is not None
         section = (
@@ -168,8 +194,8 @@ def _contains(text: str, words: frozenset[str] | tuple[str, ...]) -> bool:
 
 
 def _medicines(lines: Sequence[Line]) -> list[Medicine]:
-    """The medicines of the note; one that is named again with the same words is given once, and without a dose only when
-    no dose is given anywhere."""
+    """The medicines of the note; one that is named again with the same words is given once, and without a dose only
+    when no dose is given anywhere."""
     found: dict[tuple[str, str], Medicine] = {}
     for line in lines:
         if _speaks_of_allergy(line):
@@ -243,35 +269,29 @@ def _only_vitals(line: Line) -> bool:
     return bool(find_vitals(line.text, CUES.vitals))
 
 
-def _response(
-    lines: Sequence[Line],
-    vitals: Sequence[Vital],
-    medicines: Sequence[Medicine],
-    problems: Sequence[Problem],
-    loose: Sequence[str],
-    missing: Sequence[str],
-) -> str:
+def _response(ordered: Ordered) -> str:
+    lines = ordered.lines
     counts = ", ".join(
         f"{number} {section}" for section in SECTIONS if (number := sum(line.section == section for line in lines))
     )
-    out = [f"SOAP note of {len(lines)} sentences ({counts or 'none'}); {len(missing)} elements missing."]
+    out = [f"SOAP note of {len(lines)} sentences ({counts or 'none'}); {len(ordered.missing)} elements missing."]
     for section in SECTIONS:
         out += _section(section, [line for line in lines if line.section == section])
-    if vitals:
+    if ordered.vitals:
         out.append("\nVital signs found (adult reference)")
-        out += [f"- {_vital_line(vital)}" for vital in vitals]
-    if medicines:
+        out += [f"- {_vital_line(vital)}" for vital in ordered.vitals]
+    if ordered.medicines:
         out.append("\nMedications found")
-        out += [f"- {_medicine_line(medicine)}" for medicine in medicines]
-    if problems:
+        out += [f"- {_medicine_line(medicine)}" for medicine in ordered.medicines]
+    if ordered.problems:
         out.append("\nProblems and their plan")
-        for number, problem in enumerate(problems, 1):
+        for number, problem in enumerate(ordered.problems, 1):
             plan = "; ".join(f"“{item}”" for item in problem.plan) or "no plan item found"
             out.append(f"{number}. “{problem.text}” → {plan}")
-        out += [f"Of no single problem: “{item}”" for item in loose]
-    if missing:
+        out += [f"Of no single problem: “{item}”" for item in ordered.loose]
+    if ordered.missing:
         out.append("\nMissing from the note")
-        out += [f"- {item}" for item in missing]
+        out += [f"- {item}" for item in ordered.missing]
     return "\n".join(out)
 
 
@@ -309,11 +329,9 @@ def _medicine_line(medicine: Medicine) -> str:
     return stated if medicine.dose else f"{stated} (no dose stated)"
 
 
-def _facts(
-    lines: Sequence[Line], vitals: Sequence[Vital], medicines: Sequence[Medicine], missing: Sequence[str]
-) -> str:
-    out = [f"{line.section}{f'/{line.part}' if line.part else ''}: {line.text}" for line in lines]
-    out += [f"vital: {_vital_line(vital)}" for vital in vitals]
-    out += [f"medication: {_medicine_line(medicine)}" for medicine in medicines]
-    out.append(f"missing: {', '.join(missing) or 'nothing'}")
+def _facts(ordered: Ordered) -> str:
+    out = [f"{line.section}{f'/{line.part}' if line.part else ''}: {line.text}" for line in ordered.lines]
+    out += [f"vital: {_vital_line(vital)}" for vital in ordered.vitals]
+    out += [f"medication: {_medicine_line(medicine)}" for medicine in ordered.medicines]
+    out.append(f"missing: {', '.join(ordered.missing) or 'nothing'}")
     return "\n".join(out)

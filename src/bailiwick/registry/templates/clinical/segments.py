@@ -9,7 +9,34 @@ import msgspec
 
 _BREAK = re.compile(r"\n+|(?<=[.!?])[ \t\r\f\v]+(?=[^\sa-z])")
 _ABBREVIATIONS = frozenset(
-    ["dr", "mr", "mrs", "ms", "st", "vs", "approx", "no", "pt", "pts", "e.g", "i.e", "p.o", "b.i.d", "t.i.d", "q.i.d", "q.d", "p.r.n", "resp", "temp", "wt", "ht", "fig", "dept", "prof", "cf"]
+    [
+        "dr",
+        "mr",
+        "mrs",
+        "ms",
+        "st",
+        "vs",
+        "approx",
+        "no",
+        "pt",
+        "pts",
+        "e.g",
+        "i.e",
+        "p.o",
+        "b.i.d",
+        "t.i.d",
+        "q.i.d",
+        "q.d",
+        "p.r.n",
+        "resp",
+        "temp",
+        "wt",
+        "ht",
+        "fig",
+        "dept",
+        "prof",
+        "cf",
+    ]
 )
 _LAST_WORD = re.compile(r"([^\s.]+(?:\.[^\s.]+){0,4})\.$")
 _MARKER = re.compile(r"[#(]?\d{1,2}[.)]?$|[-*•#]$")

@@ -130,5 +130,6 @@ def meets(patterns: tuple[Pattern, ...], text: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def signals_of_action(action: str) -> frozenset[str]:
-    """The signals that an audit entry with this action speaks for. Pure, so a bounded cache of the few actions is safe."""
+    """The signals that an audit entry with this action speaks for. Pure, so a bounded cache of the few actions is
+    safe."""
     return frozenset(key for key, signal in SIGNALS.items() if meets(signal.audit, action))

@@ -6,8 +6,16 @@ from typing import Any
 
 import msgspec
 
-from ..periods import Period
-from ..template import Fact, PolicyFact, TemplateContext, TemplateInput, TemplateResult, result_of
+from bailiwick.registry.templates.periods import Period
+from bailiwick.registry.templates.template import (
+    Fact,
+    PolicyFact,
+    TemplateContext,
+    TemplateInput,
+    TemplateResult,
+    result_of,
+)
+
 from .catalogue import FRAMEWORKS, SIGNALS, Condition, Control, Signal, meets, signals_of_action
 from .request import EvidenceRequest, read_request
 
@@ -31,8 +39,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(given: TemplateInput) -> TemplateResult:
-    """Collect evidence for what `given.message` asks. Audit entries count when they lie in the period; policies and settings
-    are taken as they stand at `context.now`."""
+    """Collect evidence for what `given.message` asks. Audit entries count when they lie in the period; policies and
+    settings are taken as they stand at `context.now`."""
     request = read_request(given.message, given.context.now)
     findings = _findings(given.context, request.period)
     reports = {
@@ -233,7 +241,8 @@ def _response(context: TemplateContext, request: EvidenceRequest, reports: Repor
     everything = [report for rows in reports.values() for report in rows]
     names = ", ".join(FRAMEWORKS[key].name for key in reports)
     lines = [
-        f"Evidence for {context.organization_name}, {names}: {len(everything)} controls, {_counts(_tally(everything))}.",
+        f"Evidence for {context.organization_name}, {names}: {len(everything)} controls, "
+        f"{_counts(_tally(everything))}.",
         f"Period: {request.period.text()}. Audit entries read: {len(context.audit_entries)}; policies: "
         f"{len(context.policies)}; settings: {len(context.settings)}.",
     ]

@@ -5,7 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from ..periods import Period, read_period
+from bailiwick.registry.templates.periods import Period, read_period
+
 from .catalogue import FRAMEWORKS, Control
 
 _FRAMEWORK_WORDS = {

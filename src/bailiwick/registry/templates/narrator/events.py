@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ..periods import Period
-from ..template import AuditFact, LogEvent, TemplateContext
+from bailiwick.registry.templates.periods import Period
+from bailiwick.registry.templates.template import AuditFact, LogEvent, TemplateContext
 
 _FAILED = (
     "fail",
@@ -40,7 +40,8 @@ _ADDRESS_KEYS = (
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened. `citation` is how an answer refers to it; `words` are the words of its action and outcome."""
+    """Something that happened. `citation` is how an answer refers to it; `words` are the words of its action and
+    outcome."""
 
     citation: str
     at: datetime

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from ..periods import Period, read_period
-from ..template import TemplateInput, TemplateResult, result_of
+from bailiwick.registry.templates.periods import Period, read_period
+from bailiwick.registry.templates.template import TemplateInput, TemplateResult, result_of
+
 from .events import Choice, Event, choose, gather
 from .unusual import Note, unusual
 
@@ -37,20 +38,34 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         return f"{cited[0]} … {cited[-1]}"
 
 
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is told: the chosen events, grouped, what stands out, and everything that was read."""
+
+    organization: str
+    period: Period
+    choice: Choice
+    chosen: list[Event]
+    groups: list[Group]
+    notes: list[Note]
+    everything: list[Event]
+
+
 def run(given: TemplateInput) -> TemplateResult:
     """Narrate the audit entries and log events of the period, actors and sources that `given.message` names."""
     context = given.context
     period = read_period(given.message, context.now, default_days=_DEFAULT_DAYS)
     everything = gather(context)
     choice, chosen = choose(given.message, everything, period)
-    notes = unusual(chosen, everything, period)
-    groups = _groups(chosen)
-    return result_of(
-        given,
-        response=_response(context.organization_name, period, choice, chosen, groups, notes, everything),
-        facts=_facts(period, chosen, groups, notes),
-        structured=_structured(period, choice, chosen, groups, notes),
+    story = Story(
+        organization=context.organization_name,
+        period=period,
+        choice=choice,
+        chosen=chosen,
+        groups=_groups(chosen),
+        notes=unusual(chosen, everything, period),
+        everything=everything,
     )
+    return result_of(given, response=_response(story), facts=_facts(story), structured=_structured(story))
 
 
 def _groups(chosen: Sequence[Event]) -> list[Group]:
@@ -71,33 +86,26 @@ def _times(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def _response(
-    organization: str,
-    period: Period,
-    choice: Choice,
-    chosen: Sequence[Event],
-    groups: Sequence[Group],
-    notes: Sequence[Note],
-    everything: Sequence[Event],
-) -> str:
+def _response(story: Story) -> str:
+    period, choice, chosen, notes = story.period, story.choice, story.chosen, story.notes
     actors = Counter(event.actor for event in chosen)
     refused, failed = sum(e.refused for e in chosen), sum(e.failed and not e.refused for e in chosen)
     scope = f" by {', '.join(choice.actors) if choice.actors else _times(len(actors), 'actor')}"
     scope += f" in {', '.join(choice.sources)}" if choice.sources else ""
     lines = [
-        f"{organization}: {_times(len(chosen), 'event')}{scope}, {refused} refused, "
+        f"{story.organization}: {_times(len(chosen), 'event')}{scope}, {refused} refused, "
         f"{failed} failed, {_times(len(notes), 'thing')} to look at.",
         f"Period: {period.text()}{'' if period.stated else ' (the message names none)'}.",
     ]
     if not chosen:
-        lines.append(_nothing(everything))
+        lines.append(_nothing(story.everything))
         return "\n".join(lines)
     lines.append("\nWhat stands out" if notes else "\nNothing stands out.")
     for number, note in enumerate(notes[:_NOTES], 1):
         cited = f" {' '.join(note.citations)}" if note.citations else ""
         lines.append(f"{number}. {note.text}.{cited} Look at: {note.look}.")
     lines.append("\nTimeline")
-    lines += _timeline(groups)
+    lines += _timeline(story.groups)
     lines.append("\nBy actor: " + "; ".join(f"{actor} {count}" for actor, count in _ranked(actors, 10)))
     lines.append(
         "By action: "
@@ -145,20 +153,19 @@ def _timeline(groups: Sequence[Group]) -> list[str]:
     return lines
 
 
-def _facts(period: Period, chosen: Sequence[Event], groups: Sequence[Group], notes: Sequence[Note]) -> str:
-    lines = [f"period={period.text()} events={len(chosen)}"]
-    lines += [f"unusual {note.kind}: {note.text} {' '.join(note.citations)}" for note in notes[:_NOTES]]
-    lines += _timeline(groups)
+def _facts(story: Story) -> str:
+    lines = [f"period={story.period.text()} events={len(story.chosen)}"]
+    lines += [f"unusual {note.kind}: {note.text} {' '.join(note.citations)}" for note in story.notes[:_NOTES]]
+    lines += _timeline(story.groups)
     return "\n".join(lines)
 
 
-def _structured(
-    period: Period, choice: Choice, chosen: Sequence[Event], groups: Sequence[Group], notes: Sequence[Note]
-) -> dict[str, Any]:
+def _structured(story: Story) -> dict[str, Any]:
+    period, chosen = story.period, story.chosen
     return {
         "period": {"start": period.start.isoformat(), "end": period.end.isoformat(), "stated": period.stated},
-        "actors": list(choice.actors),
-        "sources": list(choice.sources),
+        "actors": list(story.choice.actors),
+        "sources": list(story.choice.sources),
         "events": len(chosen),
         "refused": sum(event.refused for event in chosen),
         "failed": sum(event.failed and not event.refused for event in chosen),
@@ -166,7 +173,7 @@ def _structured(
         "by_action": dict(_ranked(Counter(event.action for event in chosen), 50)),
         "unusual": [
             {"kind": note.kind, "text": note.text, "look_at": note.look, "citations": list(note.citations)}
-            for note in notes
+            for note in story.notes
         ],
         "timeline": [
             {
@@ -176,6 +183,6 @@ def _structured(
                 "count": len(group.events),
                 "citations": [event.citation for event in group.events[:20]],
             }
-            for group in groups[:500]
+            for group in story.groups[:500]
         ],
     }

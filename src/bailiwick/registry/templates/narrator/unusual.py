@@ -3,13 +3,15 @@
 Each check is a function of the chosen events and of all that was loaded (which gives the past to compare with).
 """
 
+import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 import msgspec
 
-from ..periods import Period
+from bailiwick.registry.templates.periods import Period
+
 from .events import Event
 
 _BURST = timedelta(minutes=5)
@@ -283,7 +285,7 @@ def _bursts(chosen: Sequence[Event], everything: Sequence[Event], period: Period
 def _gaps(chosen: Sequence[Event], everything: Sequence[Event], period: Period) -> list[Note]:
     """Numbers absent between audit entries of the period: they should follow each other without a gap."""
     inside = sorted({event.sequence for event in everything if event.sequence >= 0 and event.at in period})
-    missing = [(before + 1, after - 1) for before, after in zip(inside, inside[1:], strict=False) if after - before > 1]
+    missing = [(before + 1, after - 1) for before, after in itertools.pairwise(inside) if after - before > 1]
     if not missing:
         return []
     shown = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in missing[:5])

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from ..template import TemplateInput, TemplateResult, result_of
+from bailiwick.registry.templates.template import TemplateInput, TemplateResult, result_of
+
 from .rulebase import RuleBase, Subcategory, load_rule_base
 from .scan import Scan, scan
 
@@ -107,22 +108,17 @@ def _reach(topic: Subcategory, found: Scan, is_request: bool) -> tuple[int, str]
 
 def _urgency(topic: Subcategory, found: Scan, is_request: bool) -> Level:
     pressing = [words for level, words in found.stated if level == 1]
-    relaxed = [words for level, words in found.stated if level == 3]
     if pressing:
         return Level(1, _quoted(pressing))
-    if topic.strict:
-        if topic.urgency == 1 or not any(level == 1 for level, _ in found.symptoms):
-            return Level(topic.urgency, f"never lower for {topic.name}")
-    elif found.resolved:
-        return Level(3, _quoted(found.resolved))
-    elif relaxed:
+    relaxed = found.resolved or [words for level, words in found.stated if level == 3]
+    if relaxed and not topic.strict:
         return Level(3, _quoted(relaxed))
     strongest = min(found.symptoms, default=(0, ""))[0]
     if strongest and strongest <= topic.urgency:
         return Level(strongest, _quoted([words for level, words in found.symptoms if level == strongest]))
     if is_request and topic.urgency == 2:
         return Level(3, f"a request: {_quoted(found.requests[:1])}")
-    return Level(topic.urgency, f"usual for {topic.name}")
+    return Level(topic.urgency, f"{'never lower' if topic.strict else 'usual'} for {topic.name}")
 
 
 def _quoted(words: list[str]) -> str:

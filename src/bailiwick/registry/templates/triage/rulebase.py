@@ -1,8 +1,8 @@
 """The triage rule base: `rules.yaml` read once and compiled into look-up tables.
 
-A term is a phrase of words. Inside it `word~` also stands for the inflected forms (crash, crashes, crashed, crashing), and
-`a/b` for alternatives. Terms are compiled into a table by first word, longest first, so that scanning a message costs a
-dictionary look-up a word, whatever the number of rules.
+A term is a phrase of words. Inside it `word~` also stands for the inflected forms (crash, crashes, crashed, crashing),
+and `a/b` for alternatives. Terms are compiled into a table by first word, longest first, so that scanning a message
+costs a dictionary look-up a word, whatever the number of rules.
 """
 
 import itertools
@@ -19,7 +19,8 @@ TOKEN = re.compile(r"\w+(?:'\w+)?|[.,;:!?\n]")
 
 
 class Subcategory(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the catalogue, with everything about the answer that does not depend on the message already rendered."""
+    """One line of the catalogue, with everything about the answer that does not depend on the message already
+    rendered."""
 
     key: str
     category: str
@@ -38,8 +39,9 @@ class Subcategory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True):
-    """What a phrase says. `kind` is "topic", "impact", "self", "vip", "urgency", "symptom", "request", "resolved", "negator",
-    "denial", "neutral", "entity" or "count"; `level` is 1 (high) to 3 (low) for impact, urgency and symptom."""
+    """What a phrase says. `kind` is "topic", "impact", "self", "vip", "urgency", "symptom", "request", "resolved",
+    "negator", "denial", "neutral", "entity" or "count"; `level` is 1 (high) to 3 (low) for impact, urgency and
+    symptom."""
 
     kind: str
     text: str
@@ -65,8 +67,9 @@ _Table = dict[tuple[str, ...], Term]
 
 
 class RuleBase(msgspec.Struct, frozen=True, kw_only=True):
-    """The compiled rules. A thing and what is said of it may be the same words ("no internet"), so topics and signals are two
-    tables by first word. `matrix[impact][urgency]` is an index into `priorities`; `unknown` is the topic of no match."""
+    """The compiled rules. A thing and what is said of it may be the same words ("no internet"), so topics and signals
+    are two tables by first word. `matrix[impact][urgency]` is an index into `priorities`; `unknown` is the topic of no
+    match."""
 
     version: str
     subcategories: tuple[Subcategory, ...]
