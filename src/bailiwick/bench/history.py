@@ -23,8 +23,6 @@ LEASE_SECONDS = 300
 BOUNDLESS = 2**60
 """Stands for "no limit" in a budget; leaves room to add to it without overflow."""
 
-_Connection = asyncpg.Connection[asyncpg.Record]
-
 
 def embedded_url(data_dir: Path) -> str:
     """A superuser's URL of the embedded server that runs on `data_dir`, without a handle that would keep it alive.
@@ -102,7 +100,9 @@ async def load_history(url: str, organization_id: UUID, rows: int, advance: Call
         await connection.close()
 
 
-async def newest_run(connection: _Connection, organization_id: UUID) -> tuple[Caller, Charge, int, str]:
+async def newest_run(
+    connection: "asyncpg.Connection[asyncpg.Record]", organization_id: UUID
+) -> tuple[Caller, Charge, int, str]:
     """Who called, what paid, how much was held, and the agent, in an organisation's newest completed run."""
     row = await connection.fetchrow(
         "select v.subject, v.membership_id, v.virtual_key_id, v.target_name, h.debit_account_id, h.credit_account_id,"

@@ -57,6 +57,11 @@ class Report(msgspec.Struct, kw_only=True):
     growth: list[GrowthPoint] = []
     notes: list[str] = []
 
+    def by_target(self) -> list[Measurement]:
+        """The measurements of each target together, in the order in which the targets were first measured."""
+        order = list(dict.fromkeys((one.workers, one.target) for one in self.measurements))
+        return sorted(self.measurements, key=lambda one: order.index((one.workers, one.target)))
+
     def find(self, target: str, *, workers: int, connections: int) -> Measurement | None:
         for one in self.measurements:
             if (one.target, one.workers, one.load.connections) == (target, workers, connections):
@@ -131,7 +136,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
 
 def tables(report: Report) -> list[Table]:
-    drawn = [table("Load", COLUMNS, [cells(one) for one in report.measurements])]
+    drawn = [table("Load", COLUMNS, [cells(one) for one in report.by_target()])]
     if report.footprints:
         drawn.append(table("Servers", FOOTPRINT_COLUMNS, [footprint_cells(one) for one in report.footprints]))
     if report.growth:
@@ -158,7 +163,7 @@ def markdown(report: Report) -> str:
         f"Load generator, stub model and database share the cores. {report.seconds:g} s a load after warm-up, "
         f"median of {report.rounds} alternating rounds. CPU µs: of the server's processes for each answer, and of "
         "the database.",
-        markdown_table(COLUMNS, [cells(one) for one in report.measurements]),
+        markdown_table(COLUMNS, [cells(one) for one in report.by_target()]),
     ]
     if report.footprints:
         parts.append(markdown_table(FOOTPRINT_COLUMNS, [footprint_cells(one) for one in report.footprints]))
