@@ -74,7 +74,8 @@ create unique index budgets_window on budgets (organization_id, scope, scope_id,
 select bailiwick_protect('budgets', 'select, insert, update');
 
 -- A pending transfer: reserves `amount` on the debited account until it is posted (up to its amount), voided or expires.
--- `budget_ids`: budgets that it reserves too, each in the budget's own unit (money: amount; runs: one; tokens: tokens).
+-- `budget_ids`: budgets that it reserves too, each in the budget's own unit (money: amount; runs: one; tokens: tokens);
+-- `posted_*`: what each of those spent when it was posted.
 create table holds (
   organization_id uuid not null,
   id uuid not null,
@@ -87,6 +88,7 @@ create table holds (
   state text not null default 'open' check (state in ('open', 'posted', 'voided', 'expired')),
   posted_amount bigint check (posted_amount between 0 and amount),
   posted_tokens bigint check (posted_tokens between 0 and tokens),
+  posted_runs smallint check (posted_runs in (0, 1)),
   kind text not null,
   reference text,
   lease_expires_at timestamptz not null,

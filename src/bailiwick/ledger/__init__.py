@@ -1,6 +1,8 @@
 """Money: accounts, transfers, holds, budgets, wallets."""
 
 from bailiwick.ledger.accounts import close_account, find_account, get_account, lock_accounts, open_account
+from bailiwick.ledger.budgets import calendar_window, current_budgets, get_budget, open_budget, remaining, set_limit
+from bailiwick.ledger.check import MEANINGS, LedgerProblem, LedgerReport, Problem, check
 from bailiwick.ledger.errors import (
     AccountClosed,
     AccountInUse,
@@ -16,6 +18,8 @@ from bailiwick.ledger.errors import (
     TransferConflict,
     TransferNotFound,
 )
+from bailiwick.ledger.grants import grant, withdraw_remaining
+from bailiwick.ledger.holds import ExpiredHold, expire_hold, expire_holds, get_hold, place_hold, post_hold, void_hold
 from bailiwick.ledger.tables import (
     Account,
     Budget,
@@ -27,8 +31,11 @@ from bailiwick.ledger.tables import (
     Ledger,
     Transfer,
 )
+from bailiwick.ledger.transfers import correct_transfer, get_transfer, transfer
+from bailiwick.ledger.wallets import Entry, EntryPage, list_entries
 
 __all__ = [
+    "MEANINGS",
     "Account",
     "AccountClosed",
     "AccountInUse",
@@ -39,6 +46,9 @@ __all__ = [
     "BudgetPeriod",
     "BudgetScope",
     "BudgetUnit",
+    "Entry",
+    "EntryPage",
+    "ExpiredHold",
     "Hold",
     "HoldClosed",
     "HoldConflict",
@@ -47,13 +57,35 @@ __all__ = [
     "InsufficientFunds",
     "Ledger",
     "LedgerMismatch",
+    "LedgerProblem",
+    "LedgerReport",
     "NotCorrectable",
+    "Problem",
     "Transfer",
     "TransferConflict",
     "TransferNotFound",
+    "calendar_window",
+    "check",
     "close_account",
+    "correct_transfer",
+    "current_budgets",
+    "expire_hold",
+    "expire_holds",
     "find_account",
     "get_account",
+    "get_budget",
+    "get_hold",
+    "get_transfer",
+    "grant",
+    "list_entries",
     "lock_accounts",
     "open_account",
+    "open_budget",
+    "place_hold",
+    "post_hold",
+    "remaining",
+    "set_limit",
+    "transfer",
+    "void_hold",
+    "withdraw_remaining",
 ]

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Text, Uuid, func
+from sqlalchemy import BigInteger, DateTime, SmallInteger, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -117,6 +117,7 @@ class Hold(Base):
     state: Mapped[str] = mapped_column(Text, server_default="open")
     posted_amount: Mapped[int | None] = mapped_column(BigInteger)
     posted_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    posted_runs: Mapped[int | None] = mapped_column(SmallInteger)
     kind: Mapped[str] = mapped_column(Text)
     reference: Mapped[str | None] = mapped_column(Text)
     lease_expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
