@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 import psycopg
@@ -183,4 +184,10 @@ async def test_lists_are_filtered_and_paged(db: Database) -> None:
     made = ids.time_of(everything.entries[-1].id)
     assert (await audit.list_entries(mine, until=made)).entries == []
     assert (await audit.list_entries(mine, since=made)).entries == everything.entries
+    naive = datetime.fromisoformat("0001-01-01")  # what a client may send
+    for moment in (naive, naive.replace(tzinfo=timezone(timedelta(hours=14)))):
+        assert (await audit.list_entries(mine, since=moment)).entries == everything.entries
+        assert (await audit.list_entries(mine, until=moment)).entries == []
+    assert (await audit.list_entries(mine, until=naive.replace(year=9999))).entries == everything.entries
+    assert (await audit.list_entries(mine, action="\x00")).entries == []
     assert (await audit.list_entries(uuid7())).entries == []

@@ -54,7 +54,8 @@ async def prove_inclusion(
         size = signed if signed > entry.sequence else (await make_checkpoint(organization_id)).size
     elif size <= entry.sequence:
         raise InvalidInput.of("size", f"must be above {entry.sequence}, the entry's sequence")
-    await _grow_to(organization_id, size, field="size")
+    elif size > signed:
+        await _grow_to(organization_id, size, field="size")
     async with tenant_transaction(organization_id) as session:
         return InclusionProof(
             entry=entry,
@@ -73,11 +74,12 @@ async def prove_consistency(organization_id: UUID, first: int, second: int | Non
     """
     if second is None:
         second = (await make_checkpoint(organization_id)).size
+    else:
+        await _grow_to(organization_id, second, field="second")
     if first < 0:
         raise InvalidInput.of("first", "must be 0 or more")
     if first > second:
         raise InvalidInput.of("first", f"must not be above {second}, the second size")
-    await _grow_to(organization_id, second, field="second")
     async with tenant_transaction(organization_id) as session:
         return ConsistencyProof(
             first=first,

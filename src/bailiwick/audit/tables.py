@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, SmallInteger, Text, func
+from sqlalchemy import BigInteger, Computed, DateTime, LargeBinary, SmallInteger, Text, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bailiwick.kernel.database import Base
@@ -23,6 +23,12 @@ class AuditEntry(Base):
     prev_hash: Mapped[bytes] = mapped_column(LargeBinary)
     row_hash: Mapped[bytes] = mapped_column(LargeBinary)
     body: Mapped[str] = mapped_column(Text)
+    action: Mapped[str | None] = mapped_column(
+        Text, Computed("case when chain = 'activity' then body::json ->> 'action' end", persisted=True)
+    )
+    actor: Mapped[str | None] = mapped_column(
+        Text, Computed("case when chain = 'activity' then body::json ->> 'actor' end", persisted=True)
+    )
 
 
 class AuditHead(Base):
