@@ -8,15 +8,19 @@ revision = "0002"
 down_revision = "0001"
 
 UPGRADE = r"""
+-- A person. Who signs in through an external issuer has neither an address nor a password here (external_users).
 create table users (
   id uuid primary key,
-  email text not null check (email = lower(email)),
+  email text check (email = lower(email)),
   name text not null,
   password_hash text,
   email_verified_at timestamptz,
   disabled_at timestamptz,
+  signup_source text,
+  marketing_attribution jsonb,
   created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  check (password_hash is null or email is not null)
 );
 create unique index users_email on users (email);
 select bailiwick_protect_system('users');
@@ -53,6 +57,7 @@ create table memberships (
   role text not null check (role in ('OWNER', 'ADMIN', 'EM', 'DEVELOPER', 'VIEWER')),
   budget_tier text not null default 'JUNIOR' check (budget_tier in ('JUNIOR', 'SENIOR', 'STAFF', 'PRINCIPAL')),
   department_id text,
+  deactivated_at timestamptz,
   removed_at timestamptz,
   last_login_at timestamptz,
   created_at timestamptz not null default now(),
@@ -71,7 +76,8 @@ create table sessions (
   created_at timestamptz not null default now(),
   expires_at timestamptz not null,
   revoked_at timestamptz,
-  primary key (id)
+  primary key (id),
+  foreign key (organization_id, membership_id) references memberships
 );
 create index sessions_user on sessions (user_id) where revoked_at is null;
 create index sessions_organization on sessions (organization_id, membership_id) where revoked_at is null;
@@ -119,9 +125,11 @@ create table virtual_keys (
   deleted_at timestamptz,
   last_used_at timestamptz,
   created_at timestamptz not null default now(),
-  primary key (organization_id, id)
+  primary key (organization_id, id),
+  foreign key (organization_id, membership_id) references memberships
 );
 create unique index virtual_keys_hash on virtual_keys (key_hash) where key_hash is not null;
+create index virtual_keys_parent on virtual_keys (organization_id, parent_key_id) where parent_key_id is not null;
 select bailiwick_protect('virtual_keys');
 
 -- Calls our API as the member who made it, within its scopes.
@@ -137,7 +145,8 @@ create table api_keys (
   revoked_at timestamptz,
   last_used_at timestamptz,
   created_at timestamptz not null default now(),
-  primary key (organization_id, id)
+  primary key (organization_id, id),
+  foreign key (organization_id, membership_id) references memberships
 );
 create unique index api_keys_hash on api_keys (key_hash);
 select bailiwick_protect('api_keys');
@@ -150,20 +159,33 @@ create table external_organizations (
   created_at timestamptz not null default now(),
   primary key (issuer, external_id)
 );
+create index external_organizations_organization on external_organizations (organization_id);
 select bailiwick_protect_system('external_organizations');
 
--- Keys that sign tokens and checkpoints; the private half is sealed with the installation key.
+-- The user that an external issuer's subject stands for; its address is the issuer's word, and signs nobody in here.
+create table external_users (
+  issuer text not null,
+  subject text not null,
+  user_id uuid not null references users (id),
+  email text,
+  created_at timestamptz not null default now(),
+  primary key (issuer, subject)
+);
+create index external_users_user on external_users (user_id);
+select bailiwick_protect_system('external_users');
+
+-- Keys that sign access tokens, named by their RFC 7638 thumbprint; the private half is sealed with the installation key.
 create table signing_keys (
   id text primary key,
-  purpose text not null check (purpose in ('access_token', 'checkpoint')),
   public_key bytea not null,
   sealed_private_key bytea not null,
   created_at timestamptz not null default now(),
   retired_at timestamptz
 );
-create unique index signing_keys_active on signing_keys (purpose) where retired_at is null;
+create unique index signing_keys_active on signing_keys ((true)) where retired_at is null;
 select bailiwick_protect_system('signing_keys');
 
+-- Outgoing mail. What was handed to a mail server loses its body, which may hold a token.
 create table mails (
   id uuid primary key,
   recipient text not null,
@@ -172,9 +194,10 @@ create table mails (
   created_at timestamptz not null default now(),
   sent_at timestamptz,
   attempts integer not null default 0,
+  next_attempt_at timestamptz not null default now(),
   last_error text
 );
-create index mails_unsent on mails (id) where sent_at is null;
+create index mails_unsent on mails (next_attempt_at) where sent_at is null;
 select bailiwick_protect_system('mails');
 """
 

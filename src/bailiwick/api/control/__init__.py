@@ -1,0 +1,21 @@
+"""The family `/api/v1`: one module for each resource, listed under the Router of its contract."""
+
+from __future__ import annotations
+
+from litestar import Router
+
+from bailiwick.api import well_known
+from bailiwick.api.control import audit, auth, runs, workspace
+from bailiwick.api.errors import GOVERNANCE, HOSTED_AGENTS
+from bailiwick.api.families import family_router
+
+_GOVERNANCE = (auth, workspace, audit)
+_HOSTED_AGENTS = (runs,)
+
+
+def routers() -> list[Router]:
+    """The Routers of the family, and the keys that its tokens are verified with."""
+    return [
+        family_router(GOVERNANCE, [route for module in _GOVERNANCE for route in module.ROUTES] + well_known.ROUTES),
+        family_router(HOSTED_AGENTS, [route for module in _HOSTED_AGENTS for route in module.ROUTES]),
+    ]
