@@ -25,6 +25,7 @@ _FAILED = (
 )
 _REFUSED = ("blocked", "refused", "killed", "hijacked", "denied", "rejected")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_NAME = re.compile(r"[\w@.+-]+")
 _WORD = re.compile(r"[a-z0-9]+")
 _ADDRESS_KEYS = (
     "ip",
@@ -130,7 +131,7 @@ def choose(message: str, events: Sequence[Event], period: Period) -> tuple[Choic
     An actor is named by its whole name or by the part before the @.
     """
     text = message.lower()
-    spoken = frozenset(re.findall(r"[\w@.+-]*\w", text))
+    spoken = frozenset(word.strip("@.+-") for word in _NAME.findall(text))
     actors = tuple(sorted({event.actor for event in events if _is_named(event.actor, text, spoken)}))
     sources = tuple(sorted({event.source for event in events if event.source and event.source.lower() in text}))
     chosen = [

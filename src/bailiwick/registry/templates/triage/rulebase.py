@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import yaml
 
-TOKEN = re.compile(r"\w+(?:'\w+)?|[.,;:!?\n]")
-"""A word (letters and digits of any script, with one inner apostrophe) or a mark that may end a clause."""
+TOKEN = re.compile(r"\w+(?:'(?!s\b)\w+)?|[.,;:!?\n]")
+"""A word (letters and digits of any script, with one inner apostrophe, without a possessive s), or a mark that may end
+a clause."""
 
 
 class Subcategory(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +84,7 @@ class RuleBase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_rule_base() -> RuleBase:
-    """Read and compile `rules.yaml`. Raises `ValueError` for a term that two topics claim with the same words."""
+    """Read and compile `rules.yaml`. Raises `ValueError` when the same words are given two meanings."""
     text = resources.files(__package__).joinpath("rules.yaml").read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data: dict[str, Any] = yaml.load(text, Loader=loader)  # noqa: S506 (a safe loader either way)
@@ -141,7 +142,9 @@ def _subcategory(category: str, body: dict[str, Any], key: str, sub: dict[str, A
     )
 
 
-def _add(table: _Table, phrase: str, term: Term) -> None:
+def _add(table: _Table, phrase: str | int | bool, term: Term) -> None:
+    if isinstance(phrase, bool):
+        raise ValueError("triage rules: YAML reads a bare yes, no, on or off as a truth value; put it in quotes")
     for words in _spellings(phrase):
         other = table.get(words)
         if other is not None and (other.kind != term.kind or other.topic != term.topic or other.level != term.level):
@@ -150,7 +153,7 @@ def _add(table: _Table, phrase: str, term: Term) -> None:
             table[words] = term
 
 
-def _spellings(phrase: str) -> Iterator[tuple[str, ...]]:
+def _spellings(phrase: str | int) -> Iterator[tuple[str, ...]]:
     """Yield every sequence of tokens that a term of the rule base stands for."""
     choices: list[list[list[str]]] = []
     for word in str(phrase).lower().split():
