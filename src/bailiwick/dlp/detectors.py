@@ -16,13 +16,15 @@ class Detector(NamedTuple):
     """One entry of the engine's database.
 
     `expression` is in Hyperscan's syntax and should match few and fixed-width places, as it reports every end: the
-    judge finds the exact extent. `literal_start` is for plain literals, whose start follows from their length.
+    judge finds the exact extent. `is_literal` is for plain literals, whose start follows from their length. Of several
+    ends reported for one start the first is judged, and with `by_end` every one.
     """
 
     expression: str
     judge: Judge
     caseless: bool = False
     is_literal: bool = False
+    by_end: bool = False
 
 
 def look_behind(text: str, start: int, width: int) -> str:

@@ -27,6 +27,7 @@ class _Engine(NamedTuple):
     judges: list[Judge]
     literal_lengths: list[int]
     """For each detector the length of its literal, 0 if it is an expression that reports its own start."""
+    by_end: list[bool]
 
 
 _building = threading.Lock()
@@ -51,7 +52,9 @@ def _build() -> _Engine:
         flags.append(flag)
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(expressions=expressions, ids=list(range(len(expressions))), elements=len(expressions), flags=flags)
-    return _Engine(database, [detector.judge for detector in detectors], lengths)
+    return _Engine(
+        database, [detector.judge for detector in detectors], lengths, [detector.by_end for detector in detectors]
+    )
 
 
 def _ready_engine() -> tuple[_Engine, hyperscan.Scratch]:
@@ -98,12 +101,12 @@ def _scan(text: str) -> list[Finding]:
         shadow.encode("ascii"), match_event_handler=cast(Callable[..., None], _record), context=hits, scratch=scratch
     )
     candidates: list[Finding] = []
-    lengths, judges = engine.literal_lengths, engine.judges
+    lengths, judges, by_end = engine.literal_lengths, engine.judges, engine.by_end
     seen: set[tuple[int, int]] = set()
     for detector, reported_start, end in hits:
         length = lengths[detector]
         start = end - length if length else reported_start
-        if not length:
+        if not length and not by_end[detector]:
             if (detector, start) in seen:  # a further end of a match that was judged
                 continue
             seen.add((detector, start))

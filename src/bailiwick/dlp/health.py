@@ -7,7 +7,7 @@ import re
 
 from bailiwick.dlp.detectors import Detector, Judge, look_ahead, look_behind, stands_alone
 from bailiwick.dlp.findings import Category, Finding
-from bailiwick.dlp.validators import DATE, is_birth_date, is_nhs_number
+from bailiwick.dlp.validators import DATE, MONTH, is_birth_date, is_nhs_number
 from bailiwick.dlp.word_lists import lines_of, words_of
 
 
@@ -21,9 +21,9 @@ _LINK = (
     r"[^\w\n]{0,4}(?:(?:number|num|nummer|no|nr|id|ids|identifier|is|was|record|of|for|the|card|"
     r"reads|shows|as|to|beneficiary|member|mbi|subscriber|policy|plan|insurance)\b[^\w\n]{0,4}){0,4}"
 )
-_RECORD_NUMBER = re.compile(_LINK + r"((?:[A-Z]{1,4}-?)?\d[\d-]{2,16}\d[A-Z]{0,2})(?![\w/:]|\.\d)", re.I)
+_RECORD_NUMBER = re.compile(_LINK + r"((?:[A-Z]{1,4}-?)?\d[\d-]{2,16}\d[A-Z]{0,2})(?![\w/]|[.:]\d)", re.I)
 _NHS_NUMBER = re.compile(_LINK + r"(\d{3}[ -]?\d{3}[ -]?\d{4})(?!\d)", re.I)
-_MEMBER_NUMBER = re.compile(_LINK + r"((?:[A-Z]{1,5}-?)?\d[A-Z\d-]{3,18}[A-Z\d])(?![\w/:]|\.\d)", re.I)
+_MEMBER_NUMBER = re.compile(_LINK + r"((?:[A-Z]{1,5}-?)?\d[A-Z\d-]{3,18}[A-Z\d])(?![\w/]|[.:]\d)", re.I)
 _ISO_DATE = re.compile(r"(?:19|20)\d\d-\d\d-\d\d$")
 _NO_PLAN = re.compile(
     r"\b(?:gym|club|library|loyalty|rewards?|airline|miles|frequent|slack|forum|cluster|etcd|raft|kafka|consumer|channel|"
@@ -76,8 +76,26 @@ def _judge_medicare_id(text: str, start: int, end: int) -> Finding | None:
 
 # Date of birth
 
-_DATE_AFTER = re.compile(rf"[^\d\n]{{0,34}}?\b({DATE})", re.I)
-_DATE_BEFORE = re.compile(rf"\b({DATE})[\s,(\[]{{1,3}}$", re.I)
+_UNTIL_DIGIT = re.compile(r"[^\d\n]{0,34}(?=\d)")
+_MONTH_BEFORE_DAY = re.compile(rf"\b{MONTH} {{1,2}}$", re.I)
+_DATE_HERE = re.compile(DATE, re.I)
+_DATE_BEFORE = re.compile(r"(?<!\d)\d{1,4}\D\w{1,10}\W{1,2}\d{1,4}[\s,(\[]{1,3}$")
+
+
+def _date_near(text: str, start: int, end: int) -> re.Match[str] | None:
+    """The date that follows within some words, or stands just before, as in `01/02/1980 (DOB)`."""
+    gap = _UNTIL_DIGIT.match(text, end)
+    if gap is not None:
+        month = _MONTH_BEFORE_DAY.search(text, max(end, gap.end() - 14), gap.end())
+        match = _DATE_HERE.match(text, month.start() if month else gap.end())
+        if match is not None:
+            return match
+    before = (
+        _DATE_BEFORE.search(text, max(0, start - 24), start) if text[max(0, start - 1) : start] in {" ", "("} else None
+    )
+    return _DATE_HERE.match(text, before.start()) if before is not None else None
+
+
 _BIRTH_OF_A_THING = re.compile(
     r"\b(?:company|project|startup|start-up|idea|product|framework|language|app|firm|business|concept|protocol|"
     r"movement|brand|website|initiative|feature|nation|country|band|genre|organi[sz]ation|agency|event|party)\b"
@@ -87,18 +105,15 @@ _BIRTH_OF_A_THING = re.compile(
 def _judge_birth_date(text: str, start: int, end: int) -> Finding | None:
     if text[start - 1 : start].isalnum() or text[end : end + 1].isalnum():
         return None
-    today = datetime.datetime.now(datetime.UTC).date()
     keyword = text[start:end].lower()
-    match = _DATE_AFTER.match(text, end)
-    if match is None:
-        match = _DATE_BEFORE.search(text, max(0, start - 40), start)
-    if match is None or not is_birth_date(match[1], today=today):
+    match = _date_near(text, start, end)
+    if match is None or not is_birth_date(match[0], today=datetime.datetime.now(datetime.UTC).date()):
         return None
     if keyword in {"born", "birthday"}:
-        around = look_behind(text, start, 40) + text[end : match.start(1)].lower()
+        around = look_behind(text, start, 40) + text[end : match.start()].lower()
         if _BIRTH_OF_A_THING.search(around):
             return None
-    return _found("DATE_OF_BIRTH", *match.span(1), 0.95, Category.PII)
+    return _found("DATE_OF_BIRTH", *match.span(), 0.95, Category.PII)
 
 
 # Diagnoses and medications
@@ -138,13 +153,15 @@ def _literal_judge(kind: str, weak: bool) -> Judge:
 _DRUG_ENDING = (
     r"pril|sartan|olol|statin|prazole|mab|tinib|gliptin|gliflozin|glutide|oxetine|azepam|cillin|mycin|floxacin|cycline|"
     r"ciclovir|navir|tegravir|triptan|dipine|parin|xaban|codone|morphone|setron|thiazide|lukast|conazole|barbital|"
-    r"dronate|terol|sonide|cef|oxacin|azosin|afil|platin|rubicin|taxel|fibrate"
+    r"dronate|terol|sonide|oxacin|azosin|afil|platin|rubicin|taxel|fibrate|bamate|perone|orexant|peridone|triptyline|"
+    "gepant|vaptan|ciclib|parib|zomib|lisib|fungin|penem|bactam|trexate|racetam|gabalin|pidem|clone|glargine|"
+    "isone|solone|oxetine|azine|tadine|astine|caine|setine|zepine|dopa|grel|lutide"
 )
 _ILLNESS_ENDING = (
     r"itis|aemia|emia|opathy|algia|ectomy|penia|plegia|blastoma|carcinoma|sarcoma|lymphoma|myeloma|sclerosis|fibrosis|"
-    r"thrombosis|stenosis|cytosis|nephrosis|dystrophy|trophy|megaly|arrhythmia"
+    r"thrombosis|stenosis|cytosis|nephrosis|dystrophy|megaly|arrhythmia|kinesia|phagia|phasia|dynia|rrhea|oedema"
 )
-_NO_DRUG = frozenset({"april", "nostatin"})
+_NO_DRUG = frozenset({"april", "nostatin", "magazine", "cyclone", "standalone", "cocaine"})
 _NO_ILLNESS = frozenset(
     {
         "academia", "nostalgia", "trophy", "bohemia", "homeopathy", "naturopathy", "osteopathy", "atrophy", "tomahawk",
@@ -251,6 +268,23 @@ def _judge_dosed(text: str, start: int, end: int) -> Finding | None:
     return None
 
 
+_NAMED_ILLNESS = re.compile(
+    r"((?:[A-Z][A-Za-z]+(?:-[A-Z][A-Za-z]+)?(?:'s)? ){1,2}|[a-z]{5,20} )(?:[Ss]yndrome|[Dd]isease)$"
+)
+_NO_ILLNESS_NAME = re.compile(
+    r"\b(?:the|this|that|impostor|imposter|stockholm|second|system|infectious|any|another|chronic|no|common|rare|whose|"
+    r"dutch|plant|crop|which|their|about|china|alert|spread|against|under|human|fight)\b",
+    re.I,
+)
+
+
+def _judge_named_illness(text: str, start: int, end: int) -> Finding | None:
+    match = _NAMED_ILLNESS.search(text, max(0, end - 60), end)
+    if match is None or _NO_ILLNESS_NAME.search(match[1]):
+        return None
+    return _found("DIAGNOSIS", match.start(), end, 0.7)
+
+
 _DIAGNOSED_WITH = re.compile(
     r" (?:an? |the )?((?:[A-Za-z][\w'-]{1,24})(?: (?!and\b|in\b|on\b|by\b|since\b|last\b|at\b|"
     r"after\b|this\b|when\b|but\b|or\b|for\b|who\b|with\b)[A-Za-z0-9][\w'-]{0,24}){0,4})"
@@ -332,6 +366,7 @@ DETECTORS = [
     Detector(rf"[a-z]{{3}}(?:{_DRUG_ENDING})\b", _ending_judge("MEDICATION", _NO_DRUG), caseless=True),
     Detector(rf"[a-z]{{2}}(?:{_ILLNESS_ENDING})\b", _ending_judge("DIAGNOSIS", _NO_ILLNESS), caseless=True),
     Detector(r"[a-z]{3} \d{1,4}(?:\.\d{1,2})? ?(?:mg|mcg|units|iu)\b", _judge_dosed, caseless=True),
+    Detector(r"[a-z] (?:syndrome|disease)\b", _judge_named_illness, caseless=True),
     Detector(r"\bdiagnosed with\b", _judge_diagnosed_with, caseless=True),
     Detector(r"\b[A-TV-Z]\d[0-9AB]\.\d[0-9A-Z]{0,3}\b", _judge_icd_code),
     *_literals(),

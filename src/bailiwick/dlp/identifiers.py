@@ -175,31 +175,24 @@ def _judge_iban(text: str, start: int, end: int) -> Finding | None:
 _VERSION_WORD = re.compile(
     r"(?:version|ver\.?|\bv|release|build|firmware|\bfw|driver|patch|\boid|section|chapter)[\s:=-]{0,3}$"
 )
-_OWN_NETWORKS = [
-    ipaddress.ip_network(network)
-    for network in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "224.0.0.0/3",
-        "::/8",
-        "fc00::/7",
-        "fe80::/10",
-        "ff00::/8",
-    )
-]
+_OWN_V6 = [ipaddress.IPv6Network(network) for network in ("::/8", "fc00::/7", "fe80::/10", "ff00::/8")]
 
 
-def _is_subscriber(value: str) -> bool:
+def _is_subscriber_v4(value: str) -> bool:
+    """Outside the ranges of RFC 1918, RFC 6598, loopback, link-local, multicast and reserved."""
+    a, b, c, d = (int(part) for part in value.split("."))
+    if max(a, b, c, d) > 255 or a in {0, 10, 127} or a >= 224:
+        return False
+    shared = (a == 100 and 64 <= b <= 127) or (a == 172 and 16 <= b <= 31)
+    return not (shared or (a, b) in {(192, 168), (169, 254)})
+
+
+def _is_subscriber_v6(value: str) -> bool:
     try:
-        address = ipaddress.ip_address(value)
+        address = ipaddress.IPv6Address(value)
     except ValueError:
         return False
-    return not any(address in network for network in _OWN_NETWORKS)
+    return not any(address in network for network in _OWN_V6)
 
 
 def _judge_ipv4(text: str, start: int, end: int) -> Finding | None:
@@ -207,7 +200,7 @@ def _judge_ipv4(text: str, start: int, end: int) -> Finding | None:
         text[end : end + 1] in {".", "-"} and text[end + 1 : end + 2].isdigit()
     ):
         return None
-    if not _is_subscriber(text[start:end]) or _VERSION_WORD.search(look_behind(text, start, 16)):
+    if not _is_subscriber_v4(text[start:end]) or _VERSION_WORD.search(look_behind(text, start, 16)):
         return None
     return _found("IP_ADDRESS", start, end, 0.85)
 
@@ -224,13 +217,13 @@ def _judge_ipv6(text: str, start: int, end: int) -> Finding | None:
     value = match[0].rstrip(":")
     if value.count(":") != 7 and "::" not in value:
         return None
-    return _found("IP_ADDRESS", start, start + len(value), 0.85) if _is_subscriber(value) else None
+    return _found("IP_ADDRESS", start, start + len(value), 0.85) if _is_subscriber_v6(value) else None
 
 
 # Passport
 
 _PASSPORT = re.compile(
-    r"[\s:#.()]{0,4}(?:(?:number|num|nummer|numero|no|nr|id|is|book|card|us|uk)\b[\s:#.=]{0,4}){0,4}"
+    r"[\s:#.,()]{0,4}(?:(?:number|num|nummer|numero|no|nr|id|is|it|was|book|card|us|uk)\b[\s:#.=,]{0,4}){0,5}"
     r"([A-Z]{0,2}\d{6,9}[A-Z]?|[CFGHJKLMNPRTVWXYZ0-9]{9}|\d{2}[A-Z]{2}\d{5})(?![\w-])",
     re.I,
 )
@@ -252,7 +245,7 @@ _SUFFIXES = (
 _STREET = re.compile(
     r"(?<![\w.#$-])\d{1,5}[A-Za-z]?(?:-\d{1,4})?,? (?:[NSEW]{1,2}\.? |North |South |East |West )?"
     rf"((?:[A-Z0-9][A-Za-z0-9.'-]{{0,20}} ){{1,3}})((?i:{_SUFFIXES}))\b\.?"
-    r"(?:,? (?:apt|apartment|suite|ste|unit|flat|floor|fl|#)\.? ?#?[A-Za-z0-9-]{1,6}\b)?"
+    r"(?:,? (?i:apt|apartment|suite|ste|unit|flat|floor|fl|#)\.? ?#?[A-Za-z0-9-]{1,6}\b)?"
     r"(?:,? [A-Z][A-Za-z.' -]{2,24}, ?[A-Z]{2}(?: \d{5}(?:-\d{4})?)?)?"
 )
 _LOWER_STREET = re.compile(
@@ -288,32 +281,57 @@ _POST_BOX = re.compile(r"p\.? ?o\.? ?box \d{1,6}\b", re.I)
 
 
 def _judge_street(text: str, start: int, end: int) -> Finding | None:
-    for match in _STREET.finditer(text, max(0, end - 90), end + 70):
-        if match.start() < end <= match.end() and not _NO_STREET.search(match[1]):
-            if match[2].islower() and not _LIVING.search(look_behind(text, match.start(), 60)) and match[2] in {
-                "drive", "court", "place", "close", "way", "row", "st", "dr", "ct", "square", "trail", "circle",
-            }:  # fmt: skip
+    window = max(start, end - 100)
+    for number in _HOUSE_NUMBER.finditer(text, window, end):
+        match = _STREET.match(text, number.start())
+        if match is not None and match.end(2) >= end and not _NO_STREET.search(match[1]):
+            if match[2] in _EVERYDAY_SUFFIXES and not _LIVING.search(look_behind(text, match.start(), 60)):
                 continue
-            return _found("STREET_ADDRESS", *match.span(), 0.85)
-    if _LIVING.search(look_behind(text, max(0, end - 60), 60) + text[max(0, end - 60) : end].lower()):
-        for match in _LOWER_STREET.finditer(text, max(0, end - 90), end + 40):
-            if match.start() < end <= match.end() and not _NO_STREET.search(match[1]):
-                return _found("STREET_ADDRESS", *match.span(), 0.7)
+            return _street(match)
+    if not _LIVING.search(look_behind(text, end, 90)):
+        return None
+    for number in _HOUSE_NUMBER.finditer(text, window, end):
+        match = _LOWER_STREET.match(text, number.start())
+        if match is not None and match.end(2) >= end and not _NO_STREET.search(match[1]):
+            return _street(match, 0.7)
     return None
+
+
+_HOUSE_NUMBER = re.compile(r"(?<![\w.#$-])\d")
+_EVERYDAY_SUFFIXES = frozenset(
+    {"drive", "court", "place", "close", "way", "row", "st", "dr", "ct", "square", "trail", "circle"}
+)
+"""In lower case these end a street's name only where something says that somebody lives there."""
+_SPELLED_OUT = frozenset(
+    {
+        "street", "avenue", "road", "boulevard", "drive", "lane", "court", "terrace", "parkway", "highway", "circle",
+        "crescent", "place", "close", "square", "trail", "way", "row", "mews",
+    }
+)  # fmt: skip
+
+
+def _street(match: re.Match[str], confidence: float = 0.85) -> Finding:
+    """Without the full stop of the sentence that a spelled-out suffix ends."""
+    is_sentence_end = match[0].endswith(".") and match[2].lower() in _SPELLED_OUT
+    return _found("STREET_ADDRESS", match.start(), match.end() - is_sentence_end, confidence)
 
 
 def _judge_european_street(text: str, start: int, end: int) -> Finding | None:
-    for match in _EUROPEAN.finditer(text, max(0, start - 50), end + 50):
-        if match.start() < end and start < match.end():
-            return _found("STREET_ADDRESS", *match.span(), 0.8)
-    return None
+    head = _STREET_WORDS.search(text, max(0, start - 48), start)
+    match = _EUROPEAN.match(text, head.start()) if head is not None else None
+    if match is None or match.end() < end:
+        return None
+    return _found("STREET_ADDRESS", *match.span(), 0.8)
+
+
+_STREET_WORDS = re.compile(r"(?<![A-Za-z])(?:[A-Z][a-z]{1,24}[- ]){0,2}(?:[A-Z][a-z]{1,24})?$")
 
 
 def _judge_romance_street(text: str, start: int, end: int) -> Finding | None:
-    match = _ROMANCE.search(text, max(0, start - 12), end + 110)
-    if match is None or match.start() > end:
-        return None
-    return _found("STREET_ADDRESS", *match.span(), 0.8)
+    while start > 0 and text[start - 1].isdigit() and end - start < 40:
+        start -= 1
+    match = _ROMANCE.match(text, start)
+    return _found("STREET_ADDRESS", *match.span(), 0.8) if match is not None else None
 
 
 def _judge_post_box(text: str, start: int, end: int) -> Finding | None:
@@ -335,7 +353,12 @@ DETECTORS = [
     Detector(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b", _judge_ipv4),
     Detector(r"\b[0-9a-f]{1,4}:[0-9a-f]{0,4}:[0-9a-f]", _judge_ipv6, caseless=True),
     Detector(r"\b(?:passport|reisepass|passeport|pasaporte|passaporto|passaporte)\b", _judge_passport, caseless=True),
-    Detector(rf"\d[a-z0-9]{{0,5}},? (?:[a-z0-9.'-]{{1,20}} ){{1,4}}(?:{_SUFFIXES})\b", _judge_street, caseless=True),
+    Detector(
+        rf"\d[a-z0-9]{{0,5}},? (?:[a-z0-9.'-]{{1,20}} ){{1,4}}(?:{_SUFFIXES})\b",
+        _judge_street,
+        caseless=True,
+        by_end=True,
+    ),
     Detector(
         r"(?:stras{1,2}e|str\.|weg|platz|allee|gasse|damm|ring|ufer|straat|laan|plein|gatan|vagen|gade|vej) \d",
         _judge_european_street,

@@ -23,11 +23,6 @@ _PARTICLE = (
     r"(?:(?:de la|de los|van der|van den|von der|von|van|de|del|della|di|da|dos|el|al|bin|ibn|ben|le|"
     r"la|du|ter|ten|zu) )"
 )
-_WHOLE_NAME = re.compile(
-    rf"({_NAME}) (?:(?:[A-Z]\.?|"
-    rf"\"[A-Z][a-z]+\") )?(?:({_NAME}) )??{_PARTICLE}?({_NAME})(?![A-Za-z])(?:,? (?:Jr|Sr|III|II|"
-    rf"IV)\b\.?)?"
-)
 _PAIR = re.compile(rf"({_NAME}) (?:[A-Z]\.? )?{_PARTICLE}?({_NAME})(?![A-Za-z])(?: ({_NAME})(?![A-Za-z]))?")
 _TITLED = re.compile(rf"\.? {{1,2}}((?:{_NAME}|[A-Z]\.)(?: (?:[A-Z]\. )?{_PARTICLE}?{_NAME}){{0,2}})(?![A-Za-z])")
 _TITLED_LOWER = re.compile(r"\.? ([a-z]{2,20})(?: ([a-z]{2,20}))?\b")
@@ -36,7 +31,7 @@ _LEAD_GAP = (
 )
 _LED = re.compile(rf"{_LEAD_GAP}({_NAME}(?: [A-Z]\.)?(?: {_PARTICLE}?{_NAME}){{1,2}})(?![A-Za-z])")
 _LED_REVERSED = re.compile(rf"{_LEAD_GAP}({_NAME}(?:[ -]{_NAME})?, ?{_NAME}(?: [A-Z]\b\.?)?)(?![A-Za-z])")
-_LED_ONE = re.compile(rf"(?: is)?[:,]? ({_NAME})(?![A-Za-z])")
+_LED_ONE = re.compile(rf"(?: is)?[:,=]? ?\"?({_NAME})(?![A-Za-z])")
 _LED_CAPITALS = re.compile(rf"{_LEAD_GAP}([A-Z][A-Z'-]{{1,20}},? [A-Z][A-Z'-]{{1,20}}(?: [A-Z]\b\.?)?)(?![A-Za-z])")
 _LED_LOWER = re.compile(rf"{_LEAD_GAP}([a-z]{{2,20}}) (?:[a-z]\.? )?([a-z'-]{{2,20}})\b")
 _REVERSED = re.compile(rf"({_NAME}), ({_NAME})(?: [A-Z]\b\.?)?(?![A-Za-z])")
@@ -66,6 +61,8 @@ def _is_family(word: str) -> bool:
 
 def _pair_confidence(first: str, last: str, before: str) -> float:
     """How surely two capitalised words are given and family name; 0 when they are likelier something else."""
+    if first in _MODAL_NAMES:
+        return 0.7 if last in _FAMILY and last not in _COMMON else 0.0
     if (first in _COMMON and first not in _GIVEN) or (last in _COMMON and last not in _FAMILY):
         return 0.0
     if _is_given(first):
@@ -77,26 +74,52 @@ def _pair_confidence(first: str, last: str, before: str) -> float:
     return 0.8 if first in _GIVEN_WORDS and _is_family(last) else 0.0
 
 
-_NAMED_AFTER = words_of("common_words.txt")["places"]
+_NAMED_AFTER = _common["places"]
 """A street or a house that bears a name is no person."""
+_NAMESAKES = _common["namesakes"]
+"""Firms, brands and things that are called as a person would be; both words joined by a hyphen."""
+_MODAL_NAMES = frozenset({"will", "may", "mark", "april", "june", "august"})
+
+
+_MODAL = re.compile(
+    r" (?:be|come|have|get|need|make|do|join|take|work|attend|send|approve|sign|also|please|still|"
+    r"ever|not|pick|fix|help|"
+    r"run|go|you|we|as|for review|that|this|all|it)\b"
+)
+_PERSON_BEHAVES = re.compile(
+    r"(?:,? \(?(?:mrn|dob|ssn|d\.o\.b|born|aged?)\b|,? an? \d{1,2}[- ]year|,? \d{1,3}[ -]?(?:y/?o|yo|years? old)|"
+    r" (?:takes|reports|denies|complains|refused|presents|presented|lives|resides|called|was (?:born|"
+    r"admitted|diagnosed|"
+    r"seen|discharged|prescribed|referred|transferred)|has been (?:admitted|diagnosed|prescribed)|"
+    r"is (?:allergic|pregnant|"
+    r"a patient|on)|suffers|underwent|states that|says|wants|wishes|asked|prefers|signed)\b)",
+    re.I,
+)
 
 
 def _judge_pair(text: str, start: int, end: int) -> Finding | None:
-    if start > 0 and (text[start - 1].isalnum() or text[start - 1] in "-'_./@#"):
+    before = text[start - 1 : start]
+    if before and (before.isalnum() or before in "-_./@#" or (before == "'" and text[start - 2 : start - 1].isalnum())):
         return None
     match = _PAIR.match(text, start)
     if match is None:
         return None
     first, last, further = match[1].lower(), match[2].lower(), (match[3] or "").lower()
-    confidence = _pair_confidence(first, last, look_behind(text, start, 12))
-    last_end = match.end(2)
+    if further in _NAMED_AFTER or f"{first}-{last}" in _NAMESAKES:
+        return None
+    confidence, last_end = _pair_confidence(first, last, look_behind(text, start, 12)), match.end(2)
+    if first in _MODAL_NAMES and _MODAL.match(text, last_end):
+        return None
     if further and (_is_family(further) or further in _FAMILY_WORDS) and further not in _COMMON:
         if not confidence and _is_given(first) and last not in _COMMON:
             confidence = 0.8
-        if confidence:
-            last_end = match.end(3)
-    elif further in _NAMED_AFTER:
-        return None
+        last_end = match.end(3)
+    if not confidence and not _is_common(first) and not _is_common(last):
+        inside_sentence = start > 2 and text[start - 1] == " " and text[start - 2] not in ".!?:\n"
+        if _PERSON_BEHAVES.match(text, last_end) or (
+            inside_sentence and last in _FAMILY and last not in _GIVEN and last not in _COMMON and first not in _FAMILY
+        ):
+            confidence = 0.65
     return _found(start, last_end, confidence) if confidence else None
 
 
@@ -137,36 +160,57 @@ def _judge_titled_in_lower_case(text: str, end: int) -> Finding | None:
     return None
 
 
-_SIGNALS_ONE = frozenset({"patient", "pt"})
+_ONE_NAME_IS_ENOUGH = frozenset({"patient", "pt", "last name", "surname", "family name", "first name", "given name"})
+_LED_PATTERNS = (_LED, _LED_REVERSED, _LED_CAPITALS)
 
 
-def _judge_led(text: str, start: int, end: int) -> Finding | None:
+def _judge_led_by_person(text: str, start: int, end: int) -> Finding | None:
+    """After a word that a person stands behind (patient, employee, son): even a name that is on no list."""
     if start > 0 and (text[start - 1].isalnum() or text[start - 1] in "-/."):
         return None
-    lead = text[start:end].lower()
-    for pattern in (_LED_REVERSED, _LED, _LED_CAPITALS):
+    return _judge_led(text, end, text[start:end].lower(), needs_known=False)
+
+
+def _judge_led_by_any(text: str, start: int, end: int) -> Finding | None:
+    """After a word that something else may follow as well (from, by, contact): one part of the name has to be known."""
+    if start > 0 and (text[start - 1].isalnum() or text[start - 1] in "-/."):
+        return None
+    lead = _LEADING_WORD.match(text, start)
+    return _judge_led(text, lead.end(), "", needs_known=True) if lead else None
+
+
+_LEADING_WORD = re.compile(r"[A-Za-z]+")
+
+
+def _judge_led(text: str, end: int, lead: str, *, needs_known: bool) -> Finding | None:
+    for pattern in _LED_PATTERNS:
         match = pattern.match(text, end)
         if match is None:
             continue
-        parts = _parts(match[1])
+        value = match[1]
+        parts = _parts(value)
+        while len(parts) > 2 and pattern is _LED and _is_common(parts[-1]):
+            value = value[: value.rindex(" ")]
+            parts.pop()
+        if len(parts) < 2 or any(_is_common(part) for part in parts):
+            continue
         known = any(_is_given(part) or _is_family(part) for part in parts)
         likely = known or any(part in _GIVEN_WORDS or part in _FAMILY_WORDS for part in parts)
-        if any(_is_common(part) for part in parts) or (pattern is _LED_CAPITALS and not known):
+        if (pattern is _LED_CAPITALS and not known) or (needs_known and not likely):
             continue
-        if lead.endswith(("name", "patient", "pt")) or likely:
-            return _found(*match.span(1), 0.88 if likely else 0.65)
+        return _found(match.start(1), match.start(1) + len(value), 0.88 if likely else 0.65)
     lower = _LED_LOWER.match(text, end)
     if lower is not None and _is_given(lower[1]) and (_is_family(lower[2]) or lower[2] in _FAMILY_WORDS):
         return _found(lower.start(1), lower.end(2), 0.8)
-    if lead in _SIGNALS_ONE:
-        one = _LED_ONE.match(text, end)
-        if (
-            one is not None
-            and (one[1].lower() in _GIVEN or one[1].lower() in _FAMILY)
-            and one[1].lower() not in _COMMON
-        ):
-            return _found(*one.span(1), 0.7)
-    return None
+    return _judge_led_one(text, end, lead) if lead in _ONE_NAME_IS_ENOUGH else None
+
+
+def _judge_led_one(text: str, end: int, lead: str) -> Finding | None:
+    match = _LED_ONE.match(text, end)
+    if match is None or match[1].lower() in _COMMON:
+        return None
+    word = match[1].lower()
+    return _found(*match.span(1), 0.7) if lead.endswith("name") or word in _GIVEN or word in _FAMILY else None
 
 
 _CAPITALS = re.compile(r"([A-Z]{2,20}),? (?:[A-Z]\.? )?([A-Z][A-Z'-]{1,20})(?![A-Za-z])(?: [A-Z]\b\.?)?")
@@ -200,21 +244,27 @@ _TITLES = (
     r"mr|mrs|ms|miss|dr|prof|professor|sir|doctor|herr|frau|monsieur|madame|mme|senor|senora|sra|dra|"
     r"dott|dottoressa|signor|signora|dona|nurse"
 )
-_LEADS = (
-    r"patient|pt|name|names|client|member|resident|employee|spouse|mother|father|son|daughter|wife|husband|brother|"
-    r"sister|next of kin|contact|attn|attention|signed|sincerely|regards|dear|caller|user|guardian|beneficiary|insured|"
-    r"applicant|tenant|witness|plaintiff|defendant|physician|provider|counsel|attorney|manager|supervisor|candidate|"
-    r"student|teacher|subject|customer|passenger|cardholder|subscriber|from|by|for|to|with|paciente|patientin|kunde|"
-    r"kundin|nombre|nom|nome|cliente|bearer|author|requester|reporter|assignee|owner|colleague|nurse|victim|respondent|"
-    r"petitioner|deponent|trustee|executor|landlord|borrower|payee|recipient|met|called|named|i am|my name is|this is"
+_PERSONS = (
+    r"patient|pt|name|client|resident|employee|new hire|spouse|mother|father|son|daughter|wife|husband|brother|sister|"
+    r"next of kin|attn|sincerely|regards|caller|guardian|insured|applicant|tenant|witness|plaintiff|"
+    r"defendant|candidate|"
+    r"passenger|cardholder|paciente|patientin|nombre|nom|nome|bearer|colleague|victim|respondent|petitioner|deponent|"
+    r"trustee|executor|landlord|borrower|payee|account holder|i am|my name is|last name|surname|family name|first name|"
+    r"given name|account of|my hand|name of|aunt|uncle|cousin|grandmother|grandfather|nephew|niece|roommate|neighbor"
+)
+_ANYTHING = (
+    r"names|member|contact|attention|signed|dear|user|beneficiary|physician|provider|counsel|attorney|manager|supervisor|"
+    r"student|teacher|subject|customer|subscriber|from|by|for|to|with|kunde|kundin|cliente|author|requester|reporter|"
+    r"assignee|owner|nurse|recipient|met|called|named|this is|and|ask|asked|told|tell|remind|thank|thanks"
 )
 
 DETECTORS = [
-    Detector(r"\b[A-Z][a-z'-]{1,20} (?:[A-Z]\.? )?(?:[a-z]{2,3} ){0,2}[A-Z][a-z']", _judge_pair),
+    Detector(r"\b[A-Z][A-Za-z'-]{1,20} (?:[A-Z]\.? )?(?:[a-z]{2,3} ){0,2}[A-Z][a-z']", _judge_pair),
     Detector(r"\b[A-Z][a-z'-]{1,20}, [A-Z][a-z]{2}", _judge_reversed),
     Detector(r"\b[A-Z]{2,20}, ?[A-Z]{2,20}\b", _judge_capitals_reversed),
     Detector(rf"\b(?:{_TITLES})\b", _judge_titled, caseless=True),
-    Detector(rf"\b(?:{_LEADS})\b", _judge_led, caseless=True),
+    Detector(rf"\b(?:{_PERSONS})\b", _judge_led_by_person, caseless=True),
+    Detector(rf"\b(?i:{_ANYTHING})(?: |: ?)[A-Z][A-Za-z'-]+,? [A-Z]", _judge_led_by_any),
     *[
         Detector(form + " ", _judge_listed, is_literal=True)
         for name in sorted(_GIVEN)

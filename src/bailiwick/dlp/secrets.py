@@ -222,7 +222,9 @@ def _judge_private_key(text: str, start: int, end: int) -> Finding:
     return _found("PRIVATE_KEY", start, closing.end() if closing else min(len(text), end + PRIVATE_KEY_MAX), 0.99)
 
 
-_ASSIGNED = re.compile(r"\s{0,3}(?:\bis\b|[:=]{1,2}>?)\s{0,3}([\"'`]?)([^\s\"'`<>]{6,200})")
+_IS = r"\s{0,3}(?:\bis\b|[:=]{1,2}>?)\s{0,3}([\"'`]?)"
+_ASSIGNED_PASSWORD = re.compile(_IS + r"([^\s\"'`<>]{6,64})")
+_ASSIGNED_SECRET = re.compile(_IS + r"([^\s\"'`<>=&]{16,200}={0,2})")
 _NO_VALUE = re.compile(
     r"^(?:[$%{<(\[*]|null|none|true|false|required|optional|expired|reset|incorrect|invalid|wrong|unknown|missing|"
     r"os\.|env\.|process\.|getenv|config\.|settings\.|self\.|var\.|secrets?\.|vault:|https?:|/|\./|~/|\.\.)|\($|\(\)",
@@ -231,7 +233,7 @@ _NO_VALUE = re.compile(
 
 
 def _judge_password(text: str, start: int, end: int) -> Finding | None:
-    match = _ASSIGNED.match(text, end - 1 if text[end - 1] in ":=" else end - 2)
+    match = _ASSIGNED_PASSWORD.match(text, end - 1 if text[end - 1] in ":=" else end - 2)
     if match is None:
         return None
     value = match[2].rstrip(".,;:)]}?") or match[2]  # an exclamation mark often belongs to a password
@@ -246,7 +248,7 @@ def _judge_password(text: str, start: int, end: int) -> Finding | None:
 
 
 def _judge_assigned_secret(text: str, start: int, end: int) -> Finding | None:
-    match = _ASSIGNED.match(text, end - 1 if text[end - 1] in ":=" else end - 2)
+    match = _ASSIGNED_SECRET.match(text, end - 1 if text[end - 1] in ":=" else end - 2)
     if match is None:
         return None
     value = match[2].rstrip(".,;:)]}!?")

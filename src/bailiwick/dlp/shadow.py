@@ -6,6 +6,7 @@ value from every pattern. An ASCII text is its own shadow.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 OPAQUE = "\x1a"
@@ -49,13 +50,18 @@ def _fold(character: str) -> str:
 
 
 _folding = _Folding()
+_OTHER_THAN_ASCII = re.compile(r"[^\x00-\x7f]+")
+
+
+def _fold_run(run: re.Match[str]) -> str:
+    return run[0].translate(_folding)
 
 
 def shadow_of(text: str) -> tuple[str, list[int] | None]:
     """The ASCII shadow, and for each of its characters the offset in `text` (None: the same offset)."""
     if text.isascii():
         return text, None
-    folded = text.translate(_folding)
+    folded = _OTHER_THAN_ASCII.sub(_fold_run, text)
     if _INVISIBLE not in folded:
         return folded, None
     positions = [index for index, character in enumerate(folded) if character != _INVISIBLE]

@@ -38,12 +38,12 @@ _MONTHS = {
     for name in names.split()
 }  # fmt: skip
 
-_MONTH = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
+MONTH = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
 DATE = (
     r"(?:(?:19|20)\d\d[-/.](?:1[0-2]|0?[1-9])[-/.](?:3[01]|[12]\d|0?[1-9])(?!\d)"
     r"|(?:3[01]|[12]\d|0?[1-9])[-/. ](?:3[01]|[12]\d|0?[1-9])[-/. ](?:(?:19|20)\d\d|\d\d)(?!\d)"
-    rf"|{_MONTH} {{1,2}}\d{{1,2}}(?:st|nd|rd|th)?,? {{1,2}}(?:19|20)\d\d(?!\d)"
-    rf"|\d{{1,2}}(?:st|nd|rd|th|\.)?[ -](?:of |de )?{_MONTH},?[ -](?:de |del )?(?:(?:19|20)\d\d|\d\d)(?!\d)"
+    rf"|{MONTH} {{1,2}}\d{{1,2}}(?:st|nd|rd|th)?,? {{1,2}}(?:19|20)\d\d(?!\d)"
+    rf"|\d{{1,2}}(?:st|nd|rd|th|\.)?[ -](?:of |de )?{MONTH},?[ -](?:de |del )?(?:(?:19|20)\d\d|\d\d)(?!\d)"
     r"|(?:19|20)\d\d(?:1[0-2]|0[1-9])(?:3[01]|[12]\d|0[1-9])(?!\d))"
 )
 """A calendar date in the spellings of several countries, for use in a case-insensitive expression on a shadow."""
