@@ -7,6 +7,7 @@ A handler says what it needs in its options: `public=True` (no credential), `min
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -18,18 +19,20 @@ from bailiwick.kernel.errors import Forbidden, Unauthenticated
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 
-def bearer_token(connection: AnyConnection) -> str:
+def bearer_token_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The presented credential: `Authorization: Bearer`, else `x-api-key`. Raises Unauthenticated."""
-    header = connection.headers.get("authorization")
-    if header is not None:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return token.strip()
-        raise Unauthenticated
-    key = connection.headers.get("x-api-key")
+    key = b""
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            if scheme.lower() != b"bearer" or not token.strip():
+                raise Unauthenticated
+            return token.strip().decode("latin-1")
+        if name == b"x-api-key":
+            key = value
     if not key:
         raise Unauthenticated
-    return key
+    return key.decode("latin-1")
 
 
 def _allows(scopes: tuple[str, ...], needed: str) -> bool:
@@ -42,7 +45,7 @@ async def authenticated(connection: AnyConnection, handler: BaseRouteHandler) ->
     options = handler.opt
     if options.get("public"):
         return
-    caller = await authenticate(bearer_token(connection))
+    caller = await authenticate(bearer_token_of(connection.scope["headers"]))
     kinds = options.get("credentials")
     if kinds and caller.credential not in kinds:
         raise Unauthenticated("This operation needs an access token.")

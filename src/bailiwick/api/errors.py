@@ -48,12 +48,14 @@ class Dialect(msgspec.Struct, frozen=True):
 
     def response(self, error: BailiwickError, status: int | None = None) -> Response[dict[str, object]]:
         """The whole answer to an error."""
-        headers = {}
-        if isinstance(error, RateLimited):
-            headers["retry-after"] = str(error.retry_after_seconds)
-        if error.status == 401:
-            headers["www-authenticate"] = "Bearer"
+        headers = {name.decode(): value.decode() for name, value in self.headers(error)}
         return Response(self.body(error), status_code=status or error.status, headers=headers)
+
+    def headers(self, error: BailiwickError) -> list[tuple[bytes, bytes]]:
+        """Header fields that an error carries."""
+        if isinstance(error, RateLimited):
+            return [(b"retry-after", str(error.retry_after_seconds).encode())]
+        return [(b"www-authenticate", b"Bearer")] if error.status == 401 else []
 
 
 HOSTED_AGENTS = Dialect()

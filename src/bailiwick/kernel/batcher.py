@@ -32,15 +32,22 @@ class Batcher(Generic[Item, Answer]):
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def submit(self, item: Item) -> Answer:
-        """Writes `item` with whatever else is waiting and returns its answer. Raises Unavailable when closed."""
+    def put(self, item: Item) -> asyncio.Future[Answer]:
+        """Hands `item` over at once; the future becomes its answer. Whoever gives up waiting does not stop the write.
+
+        Raises Unavailable when closed.
+        """
         if self._closed:
             raise Unavailable("The server is stopping.")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        return await future
+        return future
+
+    async def submit(self, item: Item) -> Answer:
+        """Writes `item` with whatever else is waiting and returns its answer. Raises Unavailable when closed."""
+        return await self.put(item)
 
     async def _run(self) -> None:
         try:

@@ -20,6 +20,7 @@ class CrossTenantUse(StrEnum):
     SWEEP = "the sweeper voids expired holds of every organisation"
     CHECKPOINT = "the checkpoint maker visits every log that has grown"
     LOG_SOURCE_SCHEDULE = "the schedule claims the log sources that are due"
+    LOG_SOURCE_OWNER = "removing another organisation's log source is told apart from removing an unknown one"
     INBOUND_WEBHOOK = "a webhook's organisation is known only from the row that it names"
     BILLING_WEBHOOK = "a Stripe event's organisation is found by its metadata or customer"
     OUTBOX = "the publisher drains the outbox"

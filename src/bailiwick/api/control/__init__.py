@@ -5,12 +5,12 @@ from __future__ import annotations
 from litestar import Router
 
 from bailiwick.api import well_known
-from bailiwick.api.control import audit, auth, runs, workspace
+from bailiwick.api.control import audit, auth, log_sources, runs, workspace
 from bailiwick.api.errors import GOVERNANCE, HOSTED_AGENTS
 from bailiwick.api.families import family_router
 
 _GOVERNANCE = (auth, workspace, audit)
-_HOSTED_AGENTS = (runs,)
+_HOSTED_AGENTS = (runs, log_sources)
 
 
 def routers() -> list[Router]:

@@ -1,0 +1,124 @@
+"""`/api/v1/agent/run`: runs a hosted agent.
+
+The busiest route of the family: a plain ASGI application in front of the web framework, which would cost it half as
+much again as the run itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from bailiwick.api.authentication import bearer_token_of
+from bailiwick.api.errors import HOSTED_AGENTS, HttpRefused, as_domain_error
+from bailiwick.identity import authenticate
+from bailiwick.invocations import AgentRuns
+from bailiwick.kernel.errors import BailiwickError, Forbidden, InvalidInput
+
+OPERATION = "hosted_agent_run"
+_MOST_BODY_BYTES = 512 * 1024  # 40,000 characters of four bytes, escaped as \uXXXX pairs
+_JSON_HEADER = (b"content-type", b"application/json")
+_encoder = msgspec.json.Encoder()
+
+
+class AgentRunRequest(msgspec.Struct):
+    """`agentId` names a template; `message` is never stored; the override takes the place of the template's prompt."""
+
+    agentId: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    message: Annotated[str, msgspec.Meta(min_length=1, max_length=32_000)]
+    systemPromptOverride: Annotated[str, msgspec.Meta(max_length=8_000)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class AgentRunResult(msgspec.Struct):
+    """The answer; `decision` and `cost_usd_micros` go beyond the contract."""
+
+    response: str
+    audit_id: str
+    policy_flags: list[dict[str, object]]
+    model_used: str
+    tokens_used: int
+    decision: str
+    cost_usd_micros: int
+
+
+_decoder = msgspec.json.Decoder(AgentRunRequest)
+
+
+async def _read_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        body += message.get("body", b"")
+        if len(body) > _MOST_BODY_BYTES:
+            raise HttpRefused(413, f"The body is larger than {_MOST_BODY_BYTES} bytes.")
+        if not message.get("more_body"):
+            return body
+
+
+def _decode(body: bytes) -> AgentRunRequest:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(str(error)) from None
+    except msgspec.DecodeError:
+        raise InvalidInput("The body is not valid JSON.") from None
+
+
+async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
+    caller = await authenticate(bearer_token_of(scope["headers"]))
+    _ = caller.tenant
+    if "*" not in caller.scopes and "agent:write" not in caller.scopes:
+        raise Forbidden("The key's scopes do not cover this operation.")
+    request = _decode(await _read_body(receive))
+    override = None if request.systemPromptOverride is msgspec.UNSET else request.systemPromptOverride
+    running = runs.run(caller, request.agentId, request.message, override)
+    outcome = await (running if runs.deployment is None else _until_disconnect(running, receive))
+    return _encoder.encode(
+        AgentRunResult(
+            response=outcome.response,
+            audit_id=outcome.record.audit_id,
+            policy_flags=outcome.record.flags,
+            model_used=outcome.usage.model,
+            tokens_used=outcome.usage.input_tokens + outcome.usage.output_tokens,
+            decision=outcome.decision.value,
+            cost_usd_micros=outcome.usage.cost_micros,
+        )
+    )
+
+
+async def _until_disconnect(running: Any, receive: Receive) -> Any:
+    """Awaits a run that may take long; cancels it, so that it is settled and the model stopped, if the caller goes."""
+    work = asyncio.ensure_future(running)
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+        return await work
+    finally:
+        gone.cancel()
+        if not work.done():
+            work.cancel()
+
+
+async def run_agent(runs: AgentRuns, scope: Scope, receive: Receive, send: Send) -> None:
+    """The route as an ASGI application."""
+    headers: list[tuple[bytes, bytes]] = [_JSON_HEADER]
+    try:
+        content, status = await _run(runs, scope, receive), 200
+    except asyncio.CancelledError:
+        if asyncio.current_task() is not None and asyncio.current_task().cancelling():  # type: ignore[union-attr]
+            raise
+        return  # the caller has gone; nobody is there to be answered
+    except Exception as raised:
+        error: BailiwickError = as_domain_error(raised)
+        content, status = _encoder.encode(HOSTED_AGENTS.body(error)), error.status
+        headers += HOSTED_AGENTS.headers(error)
+    headers.append((b"content-length", str(len(content)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": False})

@@ -1,0 +1,105 @@
+"""The composition root: builds the application, and is the only place that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+from litestar import Litestar
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from bailiwick import dlp, identity
+from bailiwick.api import build_api
+from bailiwick.api.control.agent import run_agent
+from bailiwick.invocations import AgentRuns, CircuitBreaker, Exchange, Pipeline, TermsCache, load_models
+from bailiwick.kernel import runtime, telemetry
+from bailiwick.kernel.runtime import Runtime
+from bailiwick.settings import Settings, settings
+
+_log = structlog.get_logger(__name__)
+
+
+def database_url(configured: Settings) -> str:
+    """The URL of the database: as configured, else of the embedded server, which the process that serves has started."""
+    if configured.database_url is not None:
+        return configured.database_url.get_secret_value()
+    return (configured.data_dir / "database.url").read_text().strip()
+
+
+class Application:
+    """The ASGI application: the busiest routes themselves, everything else by the web framework."""
+
+    def __init__(self, configured: Settings) -> None:
+        self._settings = configured
+        self._agent_runs: AgentRuns | None = None
+        self._api: Litestar = build_api(configured, lifespan=self._lifespan)
+        self._asgi: ASGIApp = self._api
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _api: Litestar) -> AsyncIterator[None]:
+        telemetry.set_up_logs(self._settings)
+        traces = telemetry.set_up_traces(self._settings)
+        started = runtime.start(self._settings, database_url(self._settings))
+        self._agent_runs = _build_agent_runs(self._settings, started)
+        started.listener.start()
+        async with asyncio.timeout(30):
+            await started.listener.ready.wait()
+        await identity.start()
+        await asyncio.to_thread(dlp.warm_up)
+        _log.info("started", pid=os.getpid())
+        try:
+            yield
+        finally:
+            pipeline = self._agent_runs.pipeline
+            if not await pipeline.drain(self._settings.shutdown_seconds):
+                _log.warning("stopped_with_invocations_in_flight")
+            await pipeline.close()
+            await runtime.stop()
+            if traces is not None:
+                traces.shutdown()
+            _log.info("stopped", pid=os.getpid())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/api/v1/agent/run" and scope["method"] == "POST":
+            if self._agent_runs is None:
+                raise RuntimeError("the application has not started")
+            await run_agent(self._agent_runs, scope, receive, send)
+        else:
+            await self._asgi(scope, receive, send)
+
+
+def _build_agent_runs(configured: Settings, started: Runtime) -> AgentRuns:
+    models = load_models(configured.models)
+    deployments = models.get(configured.hosted_agents_model or "", [])
+    if configured.hosted_agents_model and not deployments:
+        raise ValueError(f"BAILIWICK_HOSTED_AGENTS_MODEL: {configured.hosted_agents_model!r} is not in the model list")
+    terms = TermsCache()
+    started.listener.subscribe("organization", terms.drop)
+    breaker = CircuitBreaker(failures=configured.breaker_failures, cooldown_seconds=configured.breaker_cooldown_seconds)
+    return AgentRuns(
+        pipeline=Pipeline(started.database, lease_seconds=configured.hold_lease_seconds),
+        terms=terms,
+        exchange=Exchange(
+            started.outbound,
+            breaker,
+            attempts=configured.dispatch_attempts,
+            connect_seconds=configured.connect_timeout_seconds,
+        ),
+        deployment=deployments[0] if deployments else None,
+        price_micros=configured.hosted_run_price_micros,
+        timeout_seconds=configured.dispatch_timeout_seconds,
+    )
+
+
+def create_app() -> Application:
+    """The application, for a server process; its settings come from the environment."""
+    return Application(settings())
+
+
+def database_url_file(data_dir: Path) -> Path:
+    """Where a running installation keeps the embedded server's URL for its other processes."""
+    return data_dir / "database.url"

@@ -1,0 +1,28 @@
+"""The tree of commands. Each command's module is loaded only when it runs."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from bailiwick import __version__
+
+app = App(
+    name="bailiwick",
+    version=__version__,
+    help="A self-hosted control plane for fleets of AI agents: governed, charged and proved.",
+)
+app.command("bailiwick.cli.serve:serve")
+app.command("bailiwick.cli.serve:worker")
+app.command("bailiwick.cli.migrate:migrate")
+app.command("bailiwick.cli.demo:demo")
+app.command("bailiwick.cli.documents:openapi")
+app.command("bailiwick.cli.documents:settings_reference", name="settings")
+app.command("bailiwick.cli.mail:mail")
+app.command("bailiwick.cli.audit:app", name="audit")
+app.command("bailiwick.cli.ledger:app", name="ledger")
+app.command("bailiwick.cli.bench:app", name="bench")
+
+
+def main() -> None:
+    """Runs the command of `sys.argv`."""
+    app()

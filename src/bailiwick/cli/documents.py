@@ -1,0 +1,47 @@
+"""`bailiwick openapi` and `bailiwick settings`: what this installation serves and what can be set."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+from litestar import Litestar
+
+
+@contextlib.asynccontextmanager
+async def _nothing(_api: Litestar) -> AsyncIterator[None]:
+    yield
+
+
+def openapi() -> None:
+    """Prints the OpenAPI document."""
+    from bailiwick.api import build_api
+    from bailiwick.api.openapi import document
+    from bailiwick.settings import settings
+
+    print(json.dumps(document(build_api(settings(), lifespan=_nothing)), indent=2))
+
+
+def settings_reference(*, markdown: bool = False) -> None:
+    """Lists every setting with its environment variable, type, default and meaning.
+
+    Parameters
+    ----------
+    markdown
+        As the page of the reference documentation.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from bailiwick.cli.settings_reference import reference, reference_markdown
+
+    if markdown:
+        print(reference_markdown(), end="")
+        return
+    console = Console()
+    for group, rows in reference():
+        table = Table("Variable", "Type", "Default", "Meaning", title=group, title_justify="left", expand=True)
+        for row in rows:
+            table.add_row(row.variable, row.type, row.default, row.meaning)
+        console.print(table)

@@ -1,0 +1,72 @@
+"""Admission: the hold on what an invocation may cost and its row as `started`, in one batched statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from bailiwick.invocations.errors import AllowanceExhausted, CredentialRevoked
+from bailiwick.invocations.requests import Admission
+from bailiwick.kernel.errors import BailiwickError
+
+
+class TermsChanged(BailiwickError):
+    """The organisation changed while the call was on its way: read its terms again."""
+
+    status, code = 409, "TERMS_CHANGED"
+
+
+_SQL = (
+    "select invocations_admit($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[],"
+    " $8::uuid[], $9::bigint[], $10::bigint[], $11::integer[], $12::uuid[], $13::uuid[], $14::uuid[], $15::text[],"
+    " $16::text[], $17::text[], $18::text[], $19::text[], $20)"
+)
+
+
+def _error(outcome: str) -> Exception | None:
+    match outcome:
+        case "ok":
+            return None
+        case "stale":
+            return TermsChanged()
+        case "insufficient_funds" | "allowance_exhausted":
+            return AllowanceExhausted()
+        case _:
+            return CredentialRevoked()
+
+
+async def admit(
+    connection: asyncpg.Connection[asyncpg.Record], items: Sequence[Admission], *, lease_seconds: int
+) -> list[Exception | None]:
+    """Admits a batch: None for each item that is admitted, else TermsChanged, AllowanceExhausted or CredentialRevoked."""
+    budget_items: list[int] = []
+    budget_ids = []
+    for position, item in enumerate(items, 1):
+        for budget_id in item.charge.budget_ids:
+            budget_items.append(position)
+            budget_ids.append(budget_id)
+    outcomes: list[str] = await connection.fetchval(
+        _SQL,
+        [item.organization_id for item in items],
+        [item.charge.organization_version for item in items],
+        [item.caller.session_id for item in items],
+        [item.caller.membership_id for item in items],
+        [item.caller.key_id for item in items],
+        [item.charge.virtual_key_id for item in items],
+        [item.charge.account_id for item in items],
+        [item.charge.sink_account_id for item in items],
+        [item.amount_micros for item in items],
+        [item.tokens for item in items],
+        budget_items,
+        budget_ids,
+        [item.id for item in items],
+        [item.hold_id for item in items],
+        [item.kind for item in items],
+        [item.target_kind for item in items],
+        [item.target_name for item in items],
+        [item.caller.subject for item in items],
+        [item.session_name for item in items],
+        lease_seconds,
+    )
+    return [_error(outcome) for outcome in outcomes]

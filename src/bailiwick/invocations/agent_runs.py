@@ -1,0 +1,89 @@
+"""Runs of hosted agents: the use case behind `POST /api/v1/agent/run`."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+import msgspec
+
+from bailiwick import registry
+from bailiwick.billing import Terms
+from bailiwick.identity import Caller
+from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.dispatch.templates import TemplateTarget
+from bailiwick.invocations.errors import BaaRequired, TemplateNotFound, TenantNotFound
+from bailiwick.invocations.model_list import Deployment
+from bailiwick.invocations.pipeline import Call, Outcome, Pipeline
+from bailiwick.invocations.records import AGENT_RUN
+from bailiwick.invocations.requests import Charge, InspectedText
+from bailiwick.invocations.terms import TermsCache
+from bailiwick.kernel.clock import now
+from bailiwick.registry.templates import TemplateContext
+
+_REGULATED = frozenset({"healthcare", "behavioral_health"})
+
+
+class AgentRuns(msgspec.Struct, frozen=True):
+    """What a run needs of its process."""
+
+    pipeline: Pipeline
+    terms: TermsCache
+    exchange: Exchange
+    deployment: Deployment | None
+    price_micros: int
+    timeout_seconds: float
+
+    async def run(self, caller: Caller, agent_id: str, message: str, system_prompt_override: str | None) -> Outcome:
+        """Runs one template under governance and returns the settled outcome.
+
+        Raises, in this order: NoOrganization, TenantNotFound, BaaRequired, TemplateNotFound, AllowanceExhausted,
+        InvocationBlocked, TargetUnavailable.
+        """
+        organization_id = caller.tenant
+        await self._charge(organization_id)
+        template = registry.TEMPLATES.get(agent_id)
+        if template is None:
+            raise TemplateNotFound
+        context = (
+            partial(registry.load_context, organization_id, template.needs)
+            if template.needs
+            else TemplateContext(organization_name=caller.organization_name or "", now=now())
+        )
+        texts = [InspectedText(message)]
+        if system_prompt_override is not None:
+            texts.append(InspectedText(system_prompt_override, "systemPromptOverride"))
+        target = TemplateTarget(
+            template=template,
+            context=context,
+            price_micros=self.price_micros,
+            deployment=self.deployment,
+            exchange=self.exchange,
+            timeout_seconds=self.timeout_seconds,
+        )
+        return await self.pipeline.invoke(
+            Call(
+                caller=caller,
+                organization_id=organization_id,
+                kind=AGENT_RUN,
+                target=target,
+                texts=texts,
+                charge=partial(self._charge, organization_id),
+                stale=self.terms.forget,
+            )
+        )
+
+    async def _charge(self, organization_id: UUID) -> Charge:
+        """Where a run's money comes from. Raises TenantNotFound and BaaRequired."""
+        terms: Terms | None = await self.terms.get(organization_id)
+        if terms is None or terms.key_id is None or terms.account_id is None:
+            raise TenantNotFound
+        if terms.vertical in _REGULATED and not terms.baa_signed:
+            raise BaaRequired
+        return Charge(
+            organization_version=terms.organization_version,
+            virtual_key_id=terms.key_id,
+            account_id=terms.account_id,
+            sink_account_id=terms.sink_account_id,
+            budget_ids=(terms.runs_budget_id,),
+        )

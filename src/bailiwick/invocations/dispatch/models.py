@@ -1,0 +1,212 @@
+"""Dispatch to models: OpenAI-compatible, Azure OpenAI and Anthropic, whole answers and streams.
+
+Spoken as their public references say: OpenAI `POST /chat/completions`, Anthropic `POST /v1/messages`
+(`anthropic-version: 2023-06-01`), server-sent events for streams.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from bailiwick.invocations.dispatch.exchange import Exchange, read
+from bailiwick.invocations.errors import TargetUnavailable
+from bailiwick.invocations.model_list import Deployment
+from bailiwick.invocations.prices import cost_micros, most_tokens
+from bailiwick.invocations.requests import Usage
+
+Messages = Sequence[Mapping[str, str]]
+_MESSAGE_OVERHEAD_TOKENS = 16
+_MOST_EVENT_BYTES = 1024 * 1024
+
+
+class _OpenAIUsage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _OpenAIMessage(msgspec.Struct):
+    content: str | None = None
+
+
+class _OpenAIChoice(msgspec.Struct):
+    message: _OpenAIMessage = msgspec.field(default_factory=_OpenAIMessage)
+    delta: _OpenAIMessage = msgspec.field(default_factory=_OpenAIMessage)
+
+
+class _OpenAIAnswer(msgspec.Struct):
+    choices: list[_OpenAIChoice] = []
+    usage: _OpenAIUsage | None = None
+
+
+class _AnthropicUsage(msgspec.Struct):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+
+    @property
+    def all_input_tokens(self) -> int:
+        return self.input_tokens + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
+
+
+class _AnthropicBlock(msgspec.Struct):
+    type: str = "text"
+    text: str = ""
+
+
+class _AnthropicAnswer(msgspec.Struct):
+    content: list[_AnthropicBlock] = []
+    usage: _AnthropicUsage = msgspec.field(default_factory=_AnthropicUsage)
+
+
+class _AnthropicEvent(msgspec.Struct):
+    type: str
+    message: _AnthropicAnswer | None = None
+    delta: _AnthropicBlock | None = None
+    usage: _AnthropicUsage | None = None
+
+
+_openai = msgspec.json.Decoder(_OpenAIAnswer)
+_anthropic = msgspec.json.Decoder(_AnthropicAnswer)
+_anthropic_event = msgspec.json.Decoder(_AnthropicEvent)
+_json = msgspec.json.Encoder()
+
+
+def worst_case_micros(deployment: Deployment, messages: Messages) -> int:
+    """The most that a call can cost: every input byte a token, the whole output bound used."""
+    tokens = sum(most_tokens(message["content"]) + _MESSAGE_OVERHEAD_TOKENS for message in messages)
+    return cost_micros(deployment, tokens, deployment.max_output_tokens)
+
+
+def _request(deployment: Deployment, messages: Messages, *, stream: bool) -> tuple[str, dict[str, str], bytes]:
+    """URL, headers and body for one deployment."""
+    headers = dict(deployment.headers)
+    body: dict[str, Any] = {"model": deployment.model, "max_tokens": deployment.max_output_tokens}
+    if stream:
+        body["stream"] = True
+    if deployment.dialect == "anthropic":
+        system = [message["content"] for message in messages if message["role"] == "system"]
+        if system:
+            body["system"] = "\n\n".join(system)
+        body["messages"] = [message for message in messages if message["role"] != "system"]
+        headers |= {"anthropic-version": "2023-06-01", "x-api-key": deployment.api_key or ""}
+        return f"{deployment.base_url}/v1/messages", headers, _json.encode(body)
+    body["messages"] = list(messages)
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    if deployment.dialect == "azure":
+        version = deployment.api_version or "2024-10-21"
+        headers["api-key"] = deployment.api_key or ""
+        path = f"/openai/deployments/{deployment.model}/chat/completions?api-version={version}"
+        return deployment.base_url + path, headers, _json.encode(body)
+    if deployment.api_key:
+        headers["authorization"] = f"Bearer {deployment.api_key}"
+    return f"{deployment.base_url}/chat/completions", headers, _json.encode(body)
+
+
+def _count(deployment: Deployment, usage: Usage, input_tokens: int, output_tokens: int) -> None:
+    usage.provider, usage.model = deployment.provider, deployment.model
+    usage.input_tokens, usage.output_tokens = input_tokens, output_tokens
+    usage.cost_micros = cost_micros(deployment, input_tokens, output_tokens)
+
+
+async def complete(
+    exchange: Exchange, deployment: Deployment, messages: Messages, usage: Usage, *, timeout_seconds: float
+) -> str:
+    """The whole answer of a model; `usage` tells what it used. Raises TargetUnavailable and its kin."""
+    url, headers, body = _request(deployment, messages, stream=False)
+    timeout = deployment.timeout_seconds or timeout_seconds
+    async with exchange.post(deployment.key, url, headers=headers, body=body, timeout_seconds=timeout) as response:
+        content = await read(response)
+    try:
+        if deployment.dialect == "anthropic":
+            message = _anthropic.decode(content)
+            _count(deployment, usage, message.usage.all_input_tokens, message.usage.output_tokens)
+            return "".join(block.text for block in message.content if block.type == "text")
+        answer = _openai.decode(content)
+    except msgspec.DecodeError:
+        raise TargetUnavailable("The model's answer could not be read.") from None
+    text = (answer.choices[0].message.content or "") if answer.choices else ""
+    if answer.usage is not None:
+        _count(deployment, usage, answer.usage.prompt_tokens, answer.usage.completion_tokens)
+    else:  # a server that tells no usage is charged by the upper bound
+        _count(deployment, usage, sum(most_tokens(m["content"]) for m in messages), most_tokens(text))
+    if not answer.choices:
+        raise TargetUnavailable("The model's answer held no choice.")
+    return text
+
+
+async def stream(
+    exchange: Exchange, deployment: Deployment, messages: Messages, usage: Usage, *, timeout_seconds: float
+) -> AsyncIterator[str]:
+    """The answer's pieces of text as they come; `usage` is current at every piece.
+
+    Until the provider tells its own count, usage is the upper bound of what has gone over the wire: a stream that is
+    cut is charged for what was used of it.
+    """
+    url, headers, body = _request(deployment, messages, stream=True)
+    started = time.perf_counter()
+    sent = sum(most_tokens(message["content"]) for message in messages)
+    received = 0
+    told: _OpenAIUsage | None = None
+    timeout = deployment.timeout_seconds or timeout_seconds
+    async with exchange.post(deployment.key, url, headers=headers, body=body, timeout_seconds=timeout) as response:
+        _count(deployment, usage, sent, 0)
+        async for data in events(response):
+            if data == b"[DONE]":
+                break
+            try:
+                text, told = _piece(deployment, data, told)
+            except msgspec.DecodeError:
+                raise TargetUnavailable("The model's stream could not be read.") from None
+            received += most_tokens(text)
+            if told is not None:
+                known = max(told.completion_tokens, 0)
+                _count(deployment, usage, told.prompt_tokens, known or received)
+            else:
+                _count(deployment, usage, sent, received)
+            if text:
+                if usage.first_token_ms is None:
+                    usage.first_token_ms = round((time.perf_counter() - started) * 1000)
+                yield text
+
+
+def _piece(deployment: Deployment, data: bytes, told: _OpenAIUsage | None) -> tuple[str, _OpenAIUsage | None]:
+    """The text of one event, and the provider's own count of tokens as far as it has told it."""
+    if deployment.dialect != "anthropic":
+        chunk = _openai.decode(data)
+        text = (chunk.choices[0].delta.content or "") if chunk.choices else ""
+        return text, chunk.usage or told
+    event = _anthropic_event.decode(data)
+    if event.type == "error":
+        raise TargetUnavailable("The model ended its stream with an error.")
+    if event.message is not None:
+        return "", _OpenAIUsage(event.message.usage.all_input_tokens, 0)
+    if event.usage is not None:
+        return "", _OpenAIUsage(told.prompt_tokens if told else 0, event.usage.output_tokens)
+    return (event.delta.text if event.delta is not None and event.type == "content_block_delta" else ""), told
+
+
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The data of each server-sent event (WHATWG HTML §9.2), one after the other."""
+    buffer = b""
+    lines: list[bytes] = []
+    async for part in response.content.iter_any():
+        buffer += part
+        if len(buffer) > _MOST_EVENT_BYTES:
+            raise TargetUnavailable("An event of the target's stream is too large.")
+        *complete_lines, buffer = buffer.split(b"\n")
+        for raw in complete_lines:
+            line = raw.rstrip(b"\r")
+            if line.startswith(b"data:"):
+                lines.append(line[5:].removeprefix(b" "))
+            elif not line and lines:
+                yield b"\n".join(lines)
+                lines = []
+    if lines:
+        yield b"\n".join(lines)

@@ -1,0 +1,62 @@
+"""Dispatch to hosted templates: their own engine, and a model that words what the engine found, when one is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from bailiwick.invocations.dispatch import models
+from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.model_list import Deployment
+from bailiwick.invocations.prices import cost_micros, most_tokens
+from bailiwick.invocations.requests import InspectedText, Usage
+from bailiwick.registry.templates import AgentTemplate, TemplateContext, TemplateInput, model_messages
+
+_MOST_FACT_BYTES = 32_000
+_MESSAGE_OVERHEAD_TOKENS = 64
+
+
+class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A hosted template. `context` loads what the template needs to know, after admission."""
+
+    template: AgentTemplate
+    context: Callable[[], Awaitable[TemplateContext]] | TemplateContext
+    price_micros: int
+    deployment: Deployment | None
+    exchange: Exchange
+    timeout_seconds: float
+    kind: str = "template"
+
+    @property
+    def name(self) -> str:
+        """The template's id."""
+        return self.template.id
+
+    def worst_case_micros(self, texts: Sequence[InspectedText]) -> int:
+        """The price of a run and, with a model, the dearest answer to the longest prompt it can get."""
+        if self.deployment is None:
+            return self.price_micros
+        tokens = sum(most_tokens(inspected.text) for inspected in texts)
+        tokens += most_tokens(self.template.system_prompt) + _MOST_FACT_BYTES + _MESSAGE_OVERHEAD_TOKENS
+        return self.price_micros + cost_micros(self.deployment, tokens, self.deployment.max_output_tokens)
+
+    async def dispatch(self, texts: Sequence[str], usage: Usage) -> str:
+        """The run's response. Raises TargetUnavailable and its kin when the model fails."""
+        context = self.context if isinstance(self.context, TemplateContext) else await self.context()
+        given = TemplateInput(
+            message=texts[0], system_prompt_override=texts[1] if len(texts) > 1 else None, context=context
+        )
+        result = self.template.run(given)
+        if self.deployment is None:
+            usage.model = self.template.engine
+            usage.input_tokens, usage.output_tokens = result.input_units, result.output_units
+            usage.cost_micros = self.price_micros
+            return result.response
+        facts = result.facts.encode()[:_MOST_FACT_BYTES].decode(errors="ignore")
+        messages = model_messages(self.template, given, msgspec.structs.replace(result, facts=facts))
+        answer = await models.complete(
+            self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds
+        )
+        usage.cost_micros += self.price_micros
+        return answer

@@ -1,0 +1,94 @@
+"""What can go wrong with an invocation.
+
+    InvocationError
+    ├── AllowanceExhausted   429  a budget (runs or money) does not hold what this would cost
+    ├── InvocationBlocked    422  inspection found what may not pass
+    ├── TargetUnavailable    502  the agent or model did not answer
+    ├── TargetTimeout        504  ... in time
+    ├── HoldExpired          503  the answer came after the hold's lease
+    └── CredentialRevoked    401  the credential stopped working while the call was on its way
+
+Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, BaaRequired 403.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bailiwick.kernel.errors import BailiwickError, Forbidden, NotFound
+
+
+class InvocationError(BailiwickError):
+    """The invocation did not complete."""
+
+
+class CredentialRevoked(InvocationError):
+    """Missing or expired token."""
+
+    status, code = 401, "UNAUTHENTICATED"
+
+
+class AllowanceExhausted(InvocationError):
+    """The plan's allowance is used up: runs or budget. Change the plan or wait for the next period."""
+
+    status, code = 429, "PLAN_LIMIT_REACHED"
+
+
+class InvocationBlocked(InvocationError):
+    """Input blocked: protected health information (PHI) detected. Please remove PHI before submitting."""
+
+    status, code = 422, "DLP_INPUT_BLOCKED"
+
+    def __init__(self, flags: Sequence[Mapping[str, object]]) -> None:
+        super().__init__()
+        self.extra = {"policy_flags": list(flags)}
+
+
+class OutputBlocked(InvocationError):
+    """The answer was withheld: it contained protected health information (PHI)."""
+
+    status, code = 422, "DLP_OUTPUT_BLOCKED"
+
+
+class TargetUnavailable(InvocationError):
+    """The model could not be reached. Please try again."""
+
+    status, code = 502, "MODEL_UNAVAILABLE"
+
+
+class TargetTimeout(TargetUnavailable):
+    """The model did not answer in time. Please try again."""
+
+    status, code = 502, "MODEL_UNAVAILABLE"
+
+
+class HoldExpired(InvocationError):
+    """The answer came too late: its reserved amount had already been given back. Nothing was charged."""
+
+    status, code = 503, "HOLD_EXPIRED"
+
+
+class Cancelled(InvocationError):
+    """The caller went away before the answer was complete."""
+
+    status, code = 499, "CANCELLED"
+
+
+class TenantNotFound(NotFound):
+    """Organization not found."""
+
+    code = "TENANT_NOT_FOUND"
+
+
+class TemplateNotFound(NotFound):
+    """Agent template not found"""
+
+
+class RunNotFound(NotFound):
+    """Run not found"""
+
+
+class BaaRequired(Forbidden):
+    """This line of business needs a signed Business Associate Agreement (BAA) before agents may run."""
+
+    code = "BAA_REQUIRED"

@@ -1,0 +1,119 @@
+"""The record of an ended invocation: what is settled, audited and told to the world. Never content, only hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from bailiwick import audit
+from bailiwick.invocations.requests import Admission, Inspection, Settlement, Status, Usage
+from bailiwick.kernel.clock import now, rfc3339
+from bailiwick.kernel.ids import Prefix, encode, uuid7
+
+AGENT_RUN = "agent_run"
+_json = msgspec.json.Encoder()
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is settled, and the public ids that name it."""
+
+    settlement: Settlement
+    audit_id: str
+    flags: list[dict[str, object]]
+
+
+def sha256_hex(text: str) -> str:
+    """SHA-256 (hex) of the UTF-8 text; a lone surrogate, which UTF-8 does not have, counts as it is written in WTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def record(
+    *,
+    call_kind: str,
+    admission: Admission,
+    main_text: str,
+    inspection: Inspection,
+    usage: Usage,
+    response: str | None,
+    status: Status,
+    error_code: str | None,
+    latency_ms: int,
+) -> Record:
+    """The settlement of an invocation that ended with `status`.
+
+    A completed or blocked agent run is an entry of the runs chain, in the form of hosted-agents.yaml `Run`; every other
+    end is an entry of the activity chain.
+    """
+    moment = now()
+    audit_uuid = uuid7()
+    audit_id = encode(Prefix.AUDIT_ENTRY, audit_uuid)
+    flags = [finding.as_flag() for finding in inspection.findings]
+    input_hash = sha256_hex(main_text)
+    output_hash = None if response is None else sha256_hex(response)
+    is_run = call_kind == AGENT_RUN and status in (Status.COMPLETED, Status.BLOCKED)
+    facts: dict[str, Any] = {
+        "input_hash": input_hash,
+        "output_hash": output_hash,
+        "model_used": usage.model if status is Status.COMPLETED else None,
+        "tokens_used": usage.input_tokens + usage.output_tokens,
+        "latency_ms": latency_ms,
+        "decision": inspection.decision.value,
+        "cost_usd_micros": usage.cost_micros,
+        "invocation_id": encode(Prefix.TRACE, admission.id),
+    }
+    if is_run:
+        body = audit.run_body(
+            {
+                "id": audit_id,
+                "agent_id": admission.target_name,
+                "user_id": admission.caller.subject,
+                "action": AGENT_RUN if status is Status.COMPLETED else f"{AGENT_RUN}_blocked",
+                "policy_flags": flags,
+                "created_at": rfc3339(moment),
+                **facts,
+            }
+        )
+    else:
+        body = audit.activity_body(
+            audit_uuid,
+            action=f"invocation.{status.value}",
+            actor=admission.caller.subject,
+            subject=encode(Prefix.TRACE, admission.id),
+            attributes={
+                "kind": call_kind,
+                "target": admission.target_name,
+                "error_code": error_code,
+                "policy_flags": flags,
+                **facts,
+            },
+            created_at=rfc3339(moment),
+        )
+    event = {
+        "invocation_id": facts["invocation_id"],
+        "audit_id": audit_id,
+        "kind": call_kind,
+        "target": admission.target_name,
+        "status": status.value,
+        "decision": facts["decision"],
+        "cost_usd_micros": usage.cost_micros,
+    }
+    settlement = Settlement(
+        admission=admission,
+        status=status,
+        decision=inspection.decision,
+        usage=usage,
+        latency_ms=latency_ms,
+        error_code=error_code,
+        findings=_json.encode(flags).decode(),
+        input_hash=input_hash,
+        output_hash=output_hash,
+        audit_id=audit_uuid,
+        audit_chain="runs" if is_run else "activity",
+        audit_body=body,
+        event_payload=_json.encode(event).decode(),
+        run_agent=admission.target_name if is_run else None,
+        finished_at=moment,
+    )
+    return Record(settlement, audit_id, flags)

@@ -1,0 +1,122 @@
+"""What goes through the pipeline: the request, its terms, the inspected answer, the record that is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from bailiwick.dlp import Finding
+from bailiwick.identity import Caller
+
+
+class Decision(StrEnum):
+    """What governance made of an invocation; the strictest wins."""
+
+    BYPASS = "BYPASS"
+    ENHANCE = "ENHANCE"
+    HIJACK = "HIJACK"
+    KILL = "KILL"
+
+
+class Status(StrEnum):
+    """The end of an invocation."""
+
+    COMPLETED = "completed"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """Where the money comes from and what limits it: read once, re-checked by `organization_version` at admission."""
+
+    organization_version: int
+    virtual_key_id: UUID | None
+    account_id: UUID
+    sink_account_id: UUID
+    budget_ids: Sequence[UUID]
+
+
+class Usage(msgspec.Struct):
+    """What a target used so far; a stream's dispatcher keeps it current, so that a cut is charged for what was used."""
+
+    provider: str = "bailiwick"
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int = 0
+    first_token_ms: int | None = None
+
+
+class InspectedText(msgspec.Struct, frozen=True):
+    """A text that the caller sent or gets, and the field it stands in (None: the main one)."""
+
+    text: str
+    field: str | None = None
+
+
+class FieldFinding(msgspec.Struct, frozen=True):
+    """A finding and the field it was made in."""
+
+    finding: Finding
+    field: str | None
+
+    def as_flag(self) -> dict[str, object]:
+        """The finding on the wire: type, offset and length in code points, the field unless it is the main one."""
+        flag: dict[str, object] = {
+            "type": self.finding.type,
+            "offset": self.finding.offset,
+            "length": self.finding.length,
+        }
+        if self.field is not None:
+            flag["field"] = self.field
+        return flag
+
+
+class Inspection(msgspec.Struct, frozen=True):
+    """What inspection made of one direction: the decision, the findings, the texts that may go on."""
+
+    decision: Decision
+    findings: Sequence[FieldFinding]
+    texts: Sequence[str]
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """One item of an admission batch."""
+
+    id: UUID
+    hold_id: UUID
+    caller: Caller
+    organization_id: UUID
+    charge: Charge
+    amount_micros: int
+    kind: str
+    target_kind: str
+    target_name: str
+    tokens: int = 0
+    """Reserved on budgets that count tokens."""
+    session_name: str | None = None
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of a settlement batch."""
+
+    admission: Admission
+    status: Status
+    decision: Decision
+    usage: Usage
+    latency_ms: int
+    error_code: str | None = None
+    findings: str = "[]"
+    input_hash: str | None = None
+    output_hash: str | None = None
+    audit_id: UUID
+    audit_chain: str
+    audit_body: str
+    event_payload: str
+    run_agent: str | None = None
+    finished_at: datetime

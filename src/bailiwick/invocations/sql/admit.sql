@@ -1,0 +1,170 @@
+-- Admits invocations: checks once more who calls, reserves what each may cost, writes its row as `started`.
+--
+-- Item i is described by the i-th element of every array; `budget_items[j]` is the item that reserves `budget_ids[j]`.
+-- Answers one word for each item:
+--   ok                     reserved and written
+--   stale                  the organisation has changed since the caller read it: read again, try again
+--   organization_inactive, session_revoked, key_revoked
+--   insufficient_funds     the account does not hold the amount
+--   allowance_exhausted    a budget does not hold it
+-- Money is decided under row locks (accounts, then budgets, each in id order). When everything in the batch fits, the
+-- batch is a handful of statements; when something does not, items are decided one by one in their order, so that one
+-- that does not fit stands in no other's way.
+create or replace function invocations_admit(
+  organization_ids uuid[],
+  organization_versions bigint[],
+  session_ids uuid[],
+  membership_ids uuid[],
+  credential_key_ids uuid[],
+  virtual_key_ids uuid[],
+  account_ids uuid[],
+  sink_ids uuid[],
+  amounts bigint[],
+  token_counts bigint[],
+  budget_items integer[],
+  budget_ids uuid[],
+  ids uuid[],
+  hold_ids uuid[],
+  kinds text[],
+  target_kinds text[],
+  target_names text[],
+  subjects text[],
+  session_names text[],
+  lease_seconds integer
+) returns text[]
+language plpgsql security definer
+set search_path = pg_catalog, public
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_variable
+declare
+  outcomes text[];
+  moment timestamptz := clock_timestamp();
+  all_fit boolean;
+  item record;
+  refused_budget boolean;
+begin
+  select array_agg(
+    case
+      when o.id is null or o.deleted_at is not null then 'organization_inactive'
+      when i.session_id is not null
+           and (s.id is null or s.revoked_at is not null or s.expires_at <= moment) then 'session_revoked'
+      when i.membership_id is not null and (m.id is null or m.removed_at is not null) then 'session_revoked'
+      when i.credential_key_id is not null
+           and (coalesce(a.id, c.id) is null or coalesce(a.revoked_at, c.revoked_at) is not null
+                or coalesce(a.expires_at, c.expires_at) <= moment) then 'key_revoked'
+      when o.version <> i.version then 'stale'
+      when i.virtual_key_id is not null
+           and (k.id is null or k.revoked_at is not null or k.expires_at <= moment) then 'key_revoked'
+      else 'ok'
+    end order by i.ordinal)
+  into outcomes
+  from unnest(organization_ids, organization_versions, session_ids, membership_ids, credential_key_ids,
+              virtual_key_ids)
+       with ordinality
+       as i (organization_id, version, session_id, membership_id, credential_key_id, virtual_key_id, ordinal)
+  left join organizations o on o.id = i.organization_id
+  left join sessions s on s.id = i.session_id and s.organization_id = i.organization_id
+  left join memberships m on m.organization_id = i.organization_id and m.id = i.membership_id
+  left join api_keys a on a.organization_id = i.organization_id and a.id = i.credential_key_id
+  left join virtual_keys c on c.organization_id = i.organization_id and c.id = i.credential_key_id
+  left join virtual_keys k on k.organization_id = i.organization_id and k.id = i.virtual_key_id;
+
+  perform 1 from accounts a
+   where (a.organization_id, a.id) in (
+     select i.organization_id, i.account_id
+       from unnest(organization_ids, account_ids, outcomes) as i (organization_id, account_id, outcome)
+      where i.outcome = 'ok')
+   order by a.organization_id, a.id for no key update;
+  perform 1 from budgets b
+   where (b.organization_id, b.id) in (
+     select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
+      where outcomes[u.item] = 'ok')
+   order by b.organization_id, b.id for no key update;
+
+  select coalesce(bool_and(fit.fits), true) into all_fit from (
+    select a.closed_at is null and (a.floor is null or a.balance - a.held - a.floor >= sum(i.amount)) as fits
+      from unnest(organization_ids, account_ids, amounts, outcomes) as i (organization_id, account_id, amount, outcome)
+      join accounts a on a.organization_id = i.organization_id and a.id = i.account_id
+     where i.outcome = 'ok' group by a.organization_id, a.id
+    union all
+    select b.limit_amount - b.spent - b.held >= sum(case b.unit when 'runs' then 1 when 'tokens' then token_counts[u.item] else amounts[u.item] end)
+      from unnest(budget_items, budget_ids) as u (item, budget_id)
+      join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
+     where outcomes[u.item] = 'ok' group by b.organization_id, b.id) as fit;
+
+  if all_fit then
+    update accounts a set held = a.held + reserved.amount
+      from (select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
+              from unnest(organization_ids, account_ids, amounts, outcomes)
+                   as i (organization_id, account_id, amount, outcome)
+             where i.outcome = 'ok' group by 1, 2) as reserved
+     where a.organization_id = reserved.organization_id and a.id = reserved.account_id;
+    update budgets b
+       set held = b.held + case b.unit when 'runs' then reserved.uses when 'tokens' then reserved.tokens else reserved.amount end
+      from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
+                   sum(token_counts[u.item])::bigint as tokens, count(*) as uses
+              from unnest(budget_items, budget_ids) as u (item, budget_id)
+             where outcomes[u.item] = 'ok' group by 1, 2) as reserved
+     where b.organization_id = reserved.organization_id and b.id = reserved.budget_id;
+  else
+    for item in
+      select i.ordinal, i.organization_id, i.account_id, i.amount, i.tokens,
+             array(select u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
+                    where u.item = i.ordinal) as budgets
+        from unnest(organization_ids, account_ids, amounts, token_counts) with ordinality
+             as i (organization_id, account_id, amount, tokens, ordinal)
+       where outcomes[i.ordinal] = 'ok' order by i.ordinal
+    loop
+      select exists (
+        select from budgets b where b.organization_id = item.organization_id and b.id = any (item.budgets)
+           and b.spent + b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end > b.limit_amount)
+        into refused_budget;
+      if refused_budget then
+        outcomes[item.ordinal] := 'allowance_exhausted';
+        continue;
+      end if;
+      update accounts a set held = a.held + item.amount
+       where a.organization_id = item.organization_id and a.id = item.account_id
+         and a.closed_at is null and (a.floor is null or a.balance - a.held - item.amount >= a.floor);
+      if not found then
+        outcomes[item.ordinal] := 'insufficient_funds';
+        continue;
+      end if;
+      update budgets b set held = b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end
+       where b.organization_id = item.organization_id and b.id = any (item.budgets);
+    end loop;
+  end if;
+
+  insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids, kind,
+                     reference, lease_expires_at, created_at)
+  select i.organization_id, i.hold_id, 'usd_micros', i.account_id, i.sink_id, i.amount, i.tokens,
+         array(select u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
+                where u.item = i.ordinal),
+         'invocation', i.id::text, moment + make_interval(secs => lease_seconds), moment
+    from unnest(organization_ids, hold_ids, account_ids, sink_ids, amounts, token_counts, ids, outcomes) with ordinality
+         as i (organization_id, hold_id, account_id, sink_id, amount, tokens, id, outcome, ordinal)
+   where i.outcome = 'ok';
+
+  insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
+                           session_name, hold_id, status, decision, error_code, finished_at)
+  select i.organization_id, i.id, i.kind, i.target_kind, i.target_name, i.subject, i.membership_id, i.virtual_key_id,
+         i.session_name, case when i.outcome = 'ok' then i.hold_id end,
+         case when i.outcome = 'ok' then 'started' else 'refused' end,
+         case when i.outcome = 'ok' then null else 'KILL' end,
+         case when i.outcome = 'ok' then null else i.outcome end,
+         case when i.outcome = 'ok' then null else moment end
+    from unnest(organization_ids, ids, kinds, target_kinds, target_names, subjects, membership_ids, virtual_key_ids,
+                session_names, hold_ids, outcomes)
+         as i (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
+               session_name, hold_id, outcome)
+   where i.outcome in ('ok', 'insufficient_funds', 'allowance_exhausted');
+
+  return outcomes;
+end $$;
+alter function invocations_admit owner to bailiwick_system;
+revoke execute on function invocations_admit from public;
+grant execute on function invocations_admit to bailiwick_app;

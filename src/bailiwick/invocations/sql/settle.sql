@@ -1,0 +1,157 @@
+-- Settles invocations: posts or voids each hold, completes the row, appends to the audit log and the outbox; all items
+-- of a batch in one transaction.
+--
+-- Item i is described by the i-th element of every array. Status `completed` and `cancelled` post the cost (at most what
+-- was held); `blocked` and `failed` post it too when something was used (cost > 0), else they void. A run counts on
+-- budgets of unit `runs` only when it completed. Answers one word for each item: ok; repeated when this very settlement
+-- was written before (its answer was lost with the connection); expired when the sweeper had already given the hold
+-- back. Nothing is written for the last two.
+create or replace function invocations_settle(
+  organization_ids uuid[],
+  ids uuid[],
+  hold_ids uuid[],
+  transfer_ids uuid[],
+  statuses text[],
+  decisions text[],
+  error_codes text[],
+  providers text[],
+  models text[],
+  input_tokens bigint[],
+  output_tokens bigint[],
+  costs bigint[],
+  latencies integer[],
+  first_tokens integer[],
+  findings text[],
+  input_hashes text[],
+  output_hashes text[],
+  audit_ids uuid[],
+  audit_chains text[],
+  audit_bodies text[],
+  event_ids uuid[],
+  event_topics text[],
+  event_payloads text[],
+  run_agents text[]
+) returns text[]
+language plpgsql security definer
+set search_path = pg_catalog, public
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_variable
+declare
+  moment timestamptz := clock_timestamp();
+  outcomes text[];
+  held_by uuid[];
+  paid_to uuid[];
+  amounts bigint[];
+  posted bigint[];
+begin
+  -- Every hold is closed by whoever changes its state first: this, a repeat of this, or the sweeper.
+  with closed as (
+    update holds h
+       set state = case when i.cost > 0 or i.status = 'completed' then 'posted' else 'voided' end,
+           posted_amount = least(i.cost, h.amount), posted_tokens = least(i.input_tokens + i.output_tokens, h.tokens),
+           posted_runs = case when i.status = 'completed' then 1 else 0 end, closed_at = moment
+      from unnest(organization_ids, hold_ids, statuses, costs, input_tokens, output_tokens) with ordinality
+           as i (organization_id, hold_id, status, cost, input_tokens, output_tokens, ordinal)
+     where h.organization_id = i.organization_id and h.id = i.hold_id and h.state = 'open'
+    returning i.ordinal, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount)
+  select array_agg(
+           case when c.ordinal is not null then 'ok'
+                when exists (select from invocations v where v.organization_id = i.organization_id and v.id = i.id
+                                and v.audit_id = i.audit_id) then 'repeated'
+                else 'expired' end order by i.ordinal),
+         array_agg(c.debit_account_id order by i.ordinal), array_agg(c.credit_account_id order by i.ordinal),
+         array_agg(c.amount order by i.ordinal), array_agg(c.posted_amount order by i.ordinal)
+    into outcomes, held_by, paid_to, amounts, posted
+    from unnest(organization_ids, ids, audit_ids) with ordinality as i (organization_id, id, audit_id, ordinal)
+    left join closed c on c.ordinal = i.ordinal;
+
+  perform 1 from accounts a
+   where (a.organization_id, a.id) in (
+     select i.organization_id, i.account_id
+       from unnest(organization_ids || organization_ids, held_by || paid_to) as i (organization_id, account_id)
+      where i.account_id is not null)
+   order by a.organization_id, a.id for no key update;
+
+  update accounts a set balance = a.balance + change.moved, held = a.held - change.released
+    from (select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
+            from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
+                    from unnest(organization_ids, held_by, amounts, posted)
+                         as u (organization_id, debit, amount, posted)
+                  union all
+                  select u.organization_id, u.credit, u.posted, 0
+                    from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)) as i
+           where i.account_id is not null group by 1, 2) as change
+   where a.organization_id = change.organization_id and a.id = change.account_id;
+
+  perform 1 from budgets b
+   where (b.organization_id, b.id) in (
+     select h.organization_id, unnest(h.budget_ids)
+       from unnest(organization_ids, hold_ids, outcomes) as i (organization_id, hold_id, outcome)
+       join holds h on h.organization_id = i.organization_id and h.id = i.hold_id
+      where i.outcome = 'ok')
+   order by b.organization_id, b.id for no key update;
+
+  update budgets b
+     set held = b.held - case b.unit when 'runs' then change.runs when 'tokens' then change.tokens else change.amount end,
+         spent = b.spent + case b.unit when 'runs' then change.posted_runs when 'tokens' then change.posted_tokens
+                                       else change.posted_amount end
+    from (select h.organization_id, u.budget_id, count(*) as runs, sum(h.tokens)::bigint as tokens,
+                 sum(h.amount)::bigint as amount, sum(h.posted_runs)::bigint as posted_runs,
+                 sum(h.posted_tokens)::bigint as posted_tokens, sum(h.posted_amount)::bigint as posted_amount
+            from unnest(organization_ids, hold_ids, outcomes) as i (organization_id, hold_id, outcome)
+            join holds h on h.organization_id = i.organization_id and h.id = i.hold_id
+           cross join lateral unnest(h.budget_ids) as u (budget_id)
+           where i.outcome = 'ok' group by 1, 2) as change
+   where b.organization_id = change.organization_id and b.id = change.budget_id;
+
+  insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
+                         reference, created_at)
+  select i.organization_id, i.transfer_id, 'usd_micros', i.debit, i.credit, i.posted, 'invocation', i.hold_id,
+         i.id::text, moment
+    from unnest(organization_ids, transfer_ids, held_by, paid_to, posted, hold_ids, ids)
+         as i (organization_id, transfer_id, debit, credit, posted, hold_id, id)
+   where i.posted > 0;
+
+  update invocations v
+     set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
+         input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = i.cost,
+         latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
+         input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment
+    from unnest(organization_ids, ids, statuses, decisions, error_codes, providers, models, input_tokens, output_tokens,
+                posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, outcomes)
+         as i (organization_id, id, status, decision, error_code, provider, model, input_tokens, output_tokens, cost,
+               latency, first_token, findings, input_hash, output_hash, audit_id, outcome)
+   where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok';
+
+  insert into outbox_events (organization_id, id, topic, payload, created_at)
+  select i.organization_id, i.event_id, i.topic, i.payload::jsonb, moment
+    from unnest(organization_ids, event_ids, event_topics, event_payloads, outcomes)
+         as i (organization_id, event_id, topic, payload, outcome)
+   where i.topic is not null and i.outcome = 'ok';
+
+  insert into run_counts as c (organization_id, agent_id, runs)
+  select i.organization_id, i.agent, count(*)
+    from unnest(organization_ids, run_agents, outcomes) as i (organization_id, agent, outcome)
+   where i.agent is not null and i.outcome = 'ok' group by 1, 2 order by 1, 2
+  on conflict (organization_id, agent_id) do update set runs = c.runs + excluded.runs;
+
+  -- Last, since its lock is each organisation's narrowest place. Entries stay in the order of the batch.
+  perform audit_append(
+    array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
+                 as i (organization_id, outcome, ordinal) where i.outcome = 'ok' order by i.ordinal),
+    array(select i.id from unnest(audit_ids, outcomes) with ordinality as i (id, outcome, ordinal)
+           where i.outcome = 'ok' order by i.ordinal),
+    array(select i.chain from unnest(audit_chains, outcomes) with ordinality as i (chain, outcome, ordinal)
+           where i.outcome = 'ok' order by i.ordinal),
+    array(select i.body from unnest(audit_bodies, outcomes) with ordinality as i (body, outcome, ordinal)
+           where i.outcome = 'ok' order by i.ordinal));
+
+  return outcomes;
+end $$;
+alter function invocations_settle owner to bailiwick_system;
+revoke execute on function invocations_settle from public;
+grant execute on function invocations_settle to bailiwick_app;
