@@ -93,6 +93,14 @@ LABELLED = [
     ("I would like a second monitor", "workplace/equipment", "P4"),
     ("It does not work", "general/unknown", "P4"),
     ("hello", "general/unknown", "P4"),
+    ("EHR is extremely slow for all nurses in the ER, patients waiting", "database/business_application", "P1"),
+    ("Someone called pretending to be IT, I gave them my MFA code", "security/compromise", "P1"),
+    ("Our whole office lost wifi about ten minutes ago", "network/wireless", "P1"),
+    ("No one on the 5th floor can print", "printing/printer", "P3"),
+    ("SSO login loop for Salesforce since the update, affects about 200 people", "access/locked", "P1"),
+    ("I can't open the shared drive since this morning, colleagues can", "collaboration/file_share", "P4"),
+    ("Everything is fine now, the server is back online", "server/server", "P4"),
+    ("We think our backup server may have been hit by ransomware", "security/malware", "P1"),
 ]
 
 
@@ -179,7 +187,7 @@ def test_every_subcategory_can_be_reached_and_is_complete() -> None:
 
 def _first_phrases() -> list[list[str]]:
     best: dict[int, tuple[int, list[str]]] = {}
-    for first, rows in RULES.topics.items():
+    for first, (rows, _) in RULES.words.items():
         for _, rest, term in rows:
             if term.kind == "topic" and term.weight > best.get(term.topic, (0, []))[0]:
                 best[term.topic] = (term.weight, [first, *rest])

@@ -39,11 +39,13 @@ def run(given: TemplateInput) -> TemplateResult:
     found = scan(given.message, RULES)
     verdict = assess(found)
     questions = _questions(verdict.topic, found)
+    entities = _entities(found)
+    entity_line = _entity_line(entities)
     return result_of(
         given,
-        response=_response(verdict, found, questions),
-        facts=_facts(verdict, found, questions),
-        structured=_structured(verdict, found, questions),
+        response=_response(verdict, found, questions, entity_line),
+        facts=_facts(verdict, questions, entity_line),
+        structured=_structured(verdict, found, questions, entities),
     )
 
 
@@ -155,7 +157,7 @@ def _entities(found: Scan) -> dict[str, Any]:
     return entities
 
 
-def _response(verdict: Assessment, found: Scan, questions: list[str]) -> str:
+def _response(verdict: Assessment, found: Scan, questions: list[str], entity_line: str) -> str:
     topic, priority = verdict.topic, RULES.priorities[verdict.priority]
     kind = "Service request" if verdict.is_request else "Incident"
     parts = [
@@ -173,9 +175,8 @@ def _response(verdict: Assessment, found: Scan, questions: list[str]) -> str:
         parts.append(f"Also possible: {other.category_name} / {other.name} ({other.group})")
     if found.cancelled:
         parts.append(f"Ruled out by the message: {_quoted(found.cancelled)}")
-    entities = _entities(found)
-    if entities:
-        parts.append(f"Found: {_entity_line(entities)}")
+    if entity_line:
+        parts.append(f"Found: {entity_line}")
     parts.append(f"\nNext steps\n{topic.steps_text}")
     if questions:
         parts.append("\nPlease find out\n- " + "\n- ".join(questions))
@@ -191,19 +192,19 @@ def _entity_line(entities: dict[str, Any]) -> str:
     )
 
 
-def _facts(verdict: Assessment, found: Scan, questions: list[str]) -> str:
+def _facts(verdict: Assessment, questions: list[str], entity_line: str) -> str:
     topic, priority = verdict.topic, RULES.priorities[verdict.priority]
     return (
         f"priority={priority.name} category={topic.category}/{topic.key} group={topic.group}"
         f" kind={'request' if verdict.is_request else 'incident'}\n"
         f"impact={LEVELS[verdict.impact.level]} because {verdict.impact.why}\n"
         f"urgency={LEVELS[verdict.urgency.level]} because {verdict.urgency.why}\n"
-        f"target={priority.sla}\nfound={_entity_line(_entities(found))}\n"
+        f"target={priority.sla}\nfound={entity_line}\n"
         f"steps:\n{topic.steps_text}\nask: {' '.join(questions)}"
     )
 
 
-def _structured(verdict: Assessment, found: Scan, questions: list[str]) -> dict[str, Any]:
+def _structured(verdict: Assessment, found: Scan, questions: list[str], entities: dict[str, Any]) -> dict[str, Any]:
     topic, priority = verdict.topic, RULES.priorities[verdict.priority]
     return {
         "priority": priority.name,
@@ -219,7 +220,7 @@ def _structured(verdict: Assessment, found: Scan, questions: list[str]) -> dict[
         "ruled_out": found.cancelled[:8],
         "also_possible": [f"{other.category}/{other.key}" for other in verdict.others],
         "resolved": verdict.is_resolved,
-        "entities": _entities(found),
+        "entities": entities,
         "path": topic.path,
         "next_steps": list(topic.steps),
         "questions": questions,

@@ -64,19 +64,21 @@ Candidate = tuple[int, list[str], Term]
 """Length of the phrase in words, its words after the first, and its meaning."""
 
 
+ENDS_CLAUSE: tuple[tuple[Candidate, ...], tuple[Candidate, ...]] = ((), ())
+"""Stands in `RuleBase.words` for what ends a clause, and with it the reach of a negation."""
+
 _Table = dict[tuple[str, ...], Term]
 
 
 class RuleBase(msgspec.Struct, frozen=True, kw_only=True):
-    """The compiled rules. A thing and what is said of it may be the same words ("no internet"), so topics and signals
-    are two tables by first word. `matrix[impact][urgency]` is an index into `priorities`; `unknown` is the topic of no
-    match."""
+    """The compiled rules. A thing and what is said of it may be the same words ("no internet"), so `words` gives for
+    the first word of phrases the topics and, apart, the signals; `ENDS_CLAUSE` for a mark or a turn.
+    `matrix[impact][urgency]` is an index into `priorities`; `unknown` is the topic of no match."""
 
     version: str
     subcategories: tuple[Subcategory, ...]
     unknown: Subcategory
-    topics: dict[str, tuple[Candidate, ...]]
-    signals: dict[str, tuple[Candidate, ...]]
+    words: dict[str, tuple[tuple[Candidate, ...], tuple[Candidate, ...]]]
     priorities: tuple[Priority, ...]
     matrix: tuple[tuple[int, ...], ...]
     questions: dict[str, str]
@@ -113,8 +115,7 @@ def load_rule_base() -> RuleBase:
         version=str(data["version"]),
         subcategories=tuple(s for s in subcategories if s.key != "unknown"),
         unknown=next(s for s in subcategories if s.key == "unknown"),
-        topics=_by_first_word(topics),
-        signals=_by_first_word(signals),
+        words=_by_first_word(topics, signals),
         priorities=tuple(Priority(**p) for p in data["priorities"]),
         matrix=tuple(tuple(names.index(cell) for cell in row) for row in data["matrix"]),
         questions=data["questions"],
@@ -181,8 +182,14 @@ def _inflections(word: str) -> Sequence[str]:
     return forms
 
 
-def _by_first_word(table: _Table) -> dict[str, tuple[Candidate, ...]]:
-    found: dict[str, list[Candidate]] = {}
-    for words, term in table.items():
-        found.setdefault(words[0], []).append((len(words), list(words[1:]), term))
-    return {first: tuple(sorted(rows, key=lambda row: -row[0])) for first, rows in found.items()}
+def _by_first_word(topics: _Table, signals: _Table) -> dict[str, tuple[tuple[Candidate, ...], tuple[Candidate, ...]]]:
+    found: dict[str, tuple[list[Candidate], list[Candidate]]] = {}
+    for place, table in enumerate((topics, signals)):
+        for words, term in table.items():
+            found.setdefault(words[0], ([], []))[place].append((len(words), list(words[1:]), term))
+    compiled = {first: (_longest_first(both[0]), _longest_first(both[1])) for first, both in found.items()}
+    return compiled | dict.fromkeys((*".,;:!?\n", "but", "however", "although", "though"), ENDS_CLAUSE)
+
+
+def _longest_first(rows: list[Candidate]) -> tuple[Candidate, ...]:
+    return tuple(sorted(rows, key=lambda row: -row[0]))
