@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import structlog
 from litestar import Litestar
@@ -24,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 def database_url(configured: Settings) -> str:
-    """The URL of the database: as configured, else of the embedded server, which the process that serves has started."""
+    """The database's URL: as configured, else of the embedded server, which the process that serves has started."""
     if configured.database_url is not None:
         return configured.database_url.get_secret_value()
     return (configured.data_dir / "database.url").read_text().strip()
@@ -64,7 +63,8 @@ class Application:
             _log.info("stopped", pid=os.getpid())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/api/v1/agent/run" and scope["method"] == "POST":
+        # A lifespan scope has no path.
+        if scope.get("path") == "/api/v1/agent/run" and scope.get("method") == "POST":
             if self._agent_runs is None:
                 raise RuntimeError("the application has not started")
             await run_agent(self._agent_runs, scope, receive, send)
@@ -98,8 +98,3 @@ def _build_agent_runs(configured: Settings, started: Runtime) -> AgentRuns:
 def create_app() -> Application:
     """The application, for a server process; its settings come from the environment."""
     return Application(settings())
-
-
-def database_url_file(data_dir: Path) -> Path:
-    """Where a running installation keeps the embedded server's URL for its other processes."""
-    return data_dir / "database.url"

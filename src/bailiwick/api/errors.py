@@ -82,7 +82,7 @@ def problems_of(error: ValidationException) -> list[FieldProblem]:
 
 
 def as_domain_error(error: Exception) -> BailiwickError:
-    """Any exception that a request ended with, as one of ours. What we did not foresee is logged and told as INTERNAL."""
+    """Any exception that a request ended with, as one of ours; what nobody foresaw is logged and told as INTERNAL."""
     if isinstance(error, BailiwickError):
         return error
     if isinstance(error, ValidationException):

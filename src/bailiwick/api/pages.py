@@ -16,17 +16,29 @@ _HEADERS = {
 }
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b2430;--paper:#fbfaf7;--line:#d8d4ca;--accent:#1f5f5b;--soft:#efece4}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e3dc;--paper:#15191e;--line:#343a42;--accent:#7cc4bd;--soft:#1e242b}}
-*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,sans-serif}
-main{max-width:62rem;margin:0 auto;padding:3rem 1.5rem 5rem}h1{font-size:2.1rem;line-height:1.15;margin:0 0 .4rem}
-h2{font-size:1.15rem;margin:2.4rem 0 .6rem}a{color:var(--accent)}code,pre{font:13.5px/1.5 ui-monospace,monospace}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e3dc;--paper:#15191e;--line:#343a42;--accent:#7cc4bd;
+--soft:#1e242b}
+}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,sans-serif}
+main{max-width:62rem;margin:0 auto;padding:3rem 1.5rem 5rem}
+h1{font-size:2.1rem;line-height:1.15;margin:0 0 .4rem}
+h2{font-size:1.15rem;margin:2.4rem 0 .6rem}
+a{color:var(--accent)}
+code,pre{font:13.5px/1.5 ui-monospace,monospace}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:1rem;overflow:auto}
-.lead{font-size:1.15rem;max-width:44rem}.grid{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr))}
-.card{border:1px solid var(--line);border-radius:8px;padding:1rem 1.1rem}.card b{display:block;margin-bottom:.25rem}
-details{border-bottom:1px solid var(--line);padding:.55rem 0}summary{cursor:pointer;display:flex;gap:.8rem;align-items:baseline}
+.lead{font-size:1.15rem;max-width:44rem}
+.grid{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr))}
+.card{border:1px solid var(--line);border-radius:8px;padding:1rem 1.1rem}
+.card b{display:block;margin-bottom:.25rem}
+details{border-bottom:1px solid var(--line);padding:.55rem 0}
+summary{cursor:pointer;display:flex;gap:.8rem;align-items:baseline}
 .method{font:600 12px ui-monospace,monospace;min-width:3.6rem;text-transform:uppercase;color:var(--accent)}
-.muted{opacity:.72}table{border-collapse:collapse;width:100%;font-size:.92rem}td,th{text-align:left;padding:.3rem .6rem .3rem 0;
-border-bottom:1px solid var(--line);vertical-align:top}nav a{margin-right:1rem}
+.muted{opacity:.72}
+table{border-collapse:collapse;width:100%;font-size:.92rem}
+td,th{text-align:left;padding:.3rem .6rem .3rem 0;
+border-bottom:1px solid var(--line);vertical-align:top}
+nav a{margin-right:1rem}
 """
 _FIRST_CALL = """curl -s http://localhost:8080/api/v1/agent/run \\
   -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
@@ -52,8 +64,8 @@ def landing_page() -> Response[str]:
     grid = "".join(f'<div class="card"><b>{escape(head)}</b>{escape(text)}</div>' for head, text in cards)
     return _page(
         "Bailiwick",
-        f'<h1>Bailiwick</h1><p class="lead">The control plane for your fleet of AI agents: one server that governs every '
-        f"call they make, pays for it and proves it.</p>"
+        '<h1>Bailiwick</h1><p class="lead">The control plane for your fleet of AI agents: one server that governs every '
+        "call they make, pays for it and proves it.</p>"
         f'<nav><a href="/docs">API documentation</a><a href="/openapi.json">OpenAPI</a><a href="/health">Health</a>'
         f'<a href="/metrics">Metrics</a></nav><h2>What happens to a call</h2><div class="grid">{grid}</div>'
         f"<h2>A first governed call</h2><pre>{escape(_FIRST_CALL)}</pre>"

@@ -1,4 +1,4 @@
-"""The command line: `bailiwick serve | demo | worker | migrate | audit | ledger | mail | settings | openapi | bench`."""
+"""The command line, `bailiwick <command>`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def configure(**options: object) -> Settings:
 
 @contextlib.contextmanager
 def open_database(configured: Settings) -> Iterator[str]:
-    """The URL of the database, migrated; starts the embedded server, or joins the running one, when none is configured."""
+    """The database's URL, migrated; starts the embedded server, or joins the running one, when none is configured."""
     from bailiwick.kernel import embedded, migrate
 
     if configured.database_url is not None:
@@ -62,7 +62,7 @@ def _background_worker(configured: Settings) -> Iterator[None]:
     if not configured.background_worker:
         yield
         return
-    child = subprocess.Popen([sys.executable, "-m", "bailiwick.cli", "worker"])  # noqa: S603 - our own program
+    child = subprocess.Popen([sys.executable, "-m", "bailiwick.cli", "worker"])
     try:
         yield
     finally:

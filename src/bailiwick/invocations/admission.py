@@ -39,7 +39,7 @@ def _error(outcome: str) -> Exception | None:
 async def admit(
     connection: asyncpg.Connection[asyncpg.Record], items: Sequence[Admission], *, lease_seconds: int
 ) -> list[Exception | None]:
-    """Admits a batch: None for each item that is admitted, else TermsChanged, AllowanceExhausted or CredentialRevoked."""
+    """Admits a batch: for each item None, or else TermsChanged, AllowanceExhausted or CredentialRevoked."""
     budget_items: list[int] = []
     budget_ids = []
     for position, item in enumerate(items, 1):

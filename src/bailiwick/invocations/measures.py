@@ -39,7 +39,7 @@ def _model(model: str) -> tuple[Counter, Counter, Counter]:
     return _TOKENS.labels(model, "input"), _TOKENS.labels(model, "output"), _COST.labels(model)
 
 
-def measure(kind: str, target: str, status: Status, decision: Decision, usage: Usage, latency_ms: int) -> None:
+def measure(*, kind: str, target: str, status: Status, decision: Decision, usage: Usage, latency_ms: int) -> None:
     """Counts one ended invocation."""
     _ended(kind, target, status, decision).inc()
     _seconds(kind).observe(latency_ms / 1000)

@@ -97,7 +97,8 @@ def _deployment(entry: Any, where: str) -> Deployment:
     prefix, separator, model = target.partition("/")
     if not separator or prefix not in _PROVIDERS:
         custom = parameters.get("custom_llm_provider")
-        prefix, model = (custom, target) if custom in _PROVIDERS else (_guess(target, where), target)
+        known = isinstance(custom, str) and custom in _PROVIDERS
+        prefix, model = str(custom) if known else _guess(target, where), target
     dialect, default_base = _PROVIDERS[prefix]
     base_url = parameters.get("api_base") or parameters.get("base_url") or default_base
     if not base_url:

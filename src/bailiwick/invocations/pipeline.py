@@ -39,15 +39,21 @@ from bailiwick.kernel.database import Database
 from bailiwick.kernel.errors import BailiwickError
 from bailiwick.kernel.ids import uuid7
 
-
 _log = structlog.get_logger(__name__)
 
 
 class Target(Protocol):
     """What an invocation calls. One implementation for each kind (`dispatch/`)."""
 
-    kind: str
-    name: str
+    @property
+    def kind(self) -> str:
+        """The kind of target, as the invocation's row tells it."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Which of its kind."""
+        ...
 
     def worst_case_micros(self, texts: Sequence[InspectedText]) -> int:
         """The most that the call may cost, in micro-dollars: what the hold reserves."""
@@ -130,7 +136,7 @@ class Pipeline:
         except BaseException as error:
             # Also for cancellation and for errors that nobody foresaw: what was used is charged, the rest returned.
             # The settlement is handed over at once; a second cancellation cannot take it back.
-            await self._settle(call, admitted, incoming, usage, None, error, started)
+            await self._settle(call, admitted, inspection=incoming, usage=usage, started=started, error=error)
             if isinstance(error, BailiwickError | asyncio.CancelledError):
                 raise
             _log.error("dispatch_failed", target=call.target.name, exc_info=error)
@@ -138,7 +144,9 @@ class Pipeline:
         decision = max(incoming.decision, outgoing.decision, key=_STRICTNESS.__getitem__)
         response = outgoing.texts[0]
         inspection = msgspec.structs.replace(incoming, decision=decision)
-        latency_ms, kept = await self._settle(call, admitted, inspection, usage, response, None, started)
+        latency_ms, kept = await self._settle(
+            call, admitted, inspection=inspection, usage=usage, started=started, response=response
+        )
         return Outcome(
             admission=admitted,
             response=response,
@@ -187,17 +195,20 @@ class Pipeline:
         except Exception:
             return
         nothing = Inspection(Decision.BYPASS, (), ())
-        await self._settle(call, item, nothing, Usage(), None, Cancelled(), time.perf_counter())
+        await self._settle(
+            call, item, inspection=nothing, usage=Usage(), started=time.perf_counter(), error=Cancelled()
+        )
 
     async def _settle(
         self,
         call: Call,
         admitted: Admission,
+        *,
         inspection: Inspection,
         usage: Usage,
-        response: str | None,
-        error: BaseException | None,
         started: float,
+        response: str | None = None,
+        error: BaseException | None = None,
     ) -> tuple[int, Record]:
         latency_ms = round((time.perf_counter() - started) * 1000)
         status, error_code = _ended(error)
@@ -212,7 +223,14 @@ class Pipeline:
             error_code=error_code,
             latency_ms=latency_ms,
         )
-        measure(call.kind, call.target.name, status, inspection.decision, usage, latency_ms)
+        measure(
+            kind=call.kind,
+            target=call.target.name,
+            status=status,
+            decision=inspection.decision,
+            usage=usage,
+            latency_ms=latency_ms,
+        )
         await self._settlements.batcher.submit(kept.settlement)
         return latency_ms, kept
 

@@ -25,7 +25,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def sha256_hex(text: str) -> str:
-    """SHA-256 (hex) of the UTF-8 text; a lone surrogate, which UTF-8 does not have, counts as it is written in WTF-8."""
+    """SHA-256 (hex) of the UTF-8 text; a lone surrogate, which UTF-8 does not have, counts as in WTF-8."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The sweeper: holds whose lease ran out, because their process died, are given back and their invocations marked lost."""
+"""The sweeper: gives back holds whose lease ran out, because their process died, and marks their invocations lost."""
 
 from __future__ import annotations
 

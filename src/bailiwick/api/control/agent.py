@@ -24,12 +24,12 @@ _JSON_HEADER = (b"content-type", b"application/json")
 _encoder = msgspec.json.Encoder()
 
 
-class AgentRunRequest(msgspec.Struct):
+class AgentRunRequest(msgspec.Struct, rename="camel"):
     """`agentId` names a template; `message` is never stored; the override takes the place of the template's prompt."""
 
-    agentId: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    agent_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     message: Annotated[str, msgspec.Meta(min_length=1, max_length=32_000)]
-    systemPromptOverride: Annotated[str, msgspec.Meta(max_length=8_000)] | msgspec.UnsetType = msgspec.UNSET
+    system_prompt_override: Annotated[str, msgspec.Meta(max_length=8_000)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class AgentRunResult(msgspec.Struct):
@@ -51,12 +51,12 @@ async def _read_body(receive: Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
-        if message["type"] == "http.disconnect":
+        if message["type"] != "http.request":
             raise asyncio.CancelledError
-        body += message.get("body", b"")
+        body += message["body"]
         if len(body) > _MOST_BODY_BYTES:
             raise HttpRefused(413, f"The body is larger than {_MOST_BODY_BYTES} bytes.")
-        if not message.get("more_body"):
+        if not message["more_body"]:
             return body
 
 
@@ -75,8 +75,8 @@ async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
     if "*" not in caller.scopes and "agent:write" not in caller.scopes:
         raise Forbidden("The key's scopes do not cover this operation.")
     request = _decode(await _read_body(receive))
-    override = None if request.systemPromptOverride is msgspec.UNSET else request.systemPromptOverride
-    running = runs.run(caller, request.agentId, request.message, override)
+    override = None if request.system_prompt_override is msgspec.UNSET else request.system_prompt_override
+    running = runs.run(caller, request.agent_id, request.message, override)
     outcome = await (running if runs.deployment is None else _until_disconnect(running, receive))
     return _encoder.encode(
         AgentRunResult(

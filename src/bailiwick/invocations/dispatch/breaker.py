@@ -1,4 +1,4 @@
-"""A circuit breaker for each target: after some failures in a row it is left alone for a while, then tried with one call."""
+"""A circuit breaker for each target: after some failures in a row it is left alone, then tried with one call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls to a target: guarded address, circuit breaker, bounded retries, timeouts for connect, first byte and the whole."""
+"""Calls to a target: guarded address, circuit breaker, bounded retries, timeouts for connecting and the whole."""
 
 from __future__ import annotations
 

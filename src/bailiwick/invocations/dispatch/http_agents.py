@@ -1,6 +1,6 @@
 """Dispatch to an agent behind an HTTP endpoint.
 
-The request is `{"agent", "message", "system_prompt"?, "invocation"?}`; the answer `{"response", "usage"?: {"input_tokens",
+The request is `{"agent", "message", "system_prompt"?}`; the answer is `{"response", "usage"?: {"input_tokens",
 "output_tokens"}, "cost_usd_micros"?}`.
 """
 

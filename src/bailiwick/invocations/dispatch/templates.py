@@ -1,4 +1,4 @@
-"""Dispatch to hosted templates: their own engine, and a model that words what the engine found, when one is configured."""
+"""Dispatch to hosted templates: their own engine and, when one is configured, a model that words what it found."""
 
 from __future__ import annotations
 

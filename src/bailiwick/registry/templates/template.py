@@ -26,7 +26,7 @@ class Need(enum.StrEnum):
 
 class AuditFact(msgspec.Struct, frozen=True, kw_only=True):
     """One audit entry. `at` is timezone-aware; `attributes` holds what the entry says beyond actor, action and subject
-    (for example `ip`, `outcome`, `model_used`)."""
+    (`ip`, `outcome`, `decision`, ...). `sequence` counts within `chain`; where no chain is named, gaps are not looked for."""
 
     audit_id: str
     sequence: int
@@ -35,6 +35,7 @@ class AuditFact(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     subject: str = ""
     attributes: Mapping[str, object] = {}
+    chain: str = ""
 
 
 class LogEvent(msgspec.Struct, frozen=True, kw_only=True):

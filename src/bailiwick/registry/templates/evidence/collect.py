@@ -243,7 +243,7 @@ def _response(context: TemplateContext, request: EvidenceRequest, reports: Repor
     lines = [
         f"Evidence for {context.organization_name}, {names}: {len(everything)} controls, "
         f"{_counts(_tally(everything))}.",
-        f"Period: {request.period.text()}. Audit entries read: {len(context.audit_entries)}; policies: "
+        f"Period: {request.period.text()}. Audit entries read: {_read(context)}; policies: "
         f"{len(context.policies)}; settings: {len(context.settings)}.",
     ]
     if request.unknown:
@@ -258,6 +258,12 @@ def _response(context: TemplateContext, request: EvidenceRequest, reports: Repor
             "\nName a framework or control (for example “SOC 2 CC6.1 last quarter”) for citations and gaps in full."
         )
     return "\n".join(lines)
+
+
+def _read(context: TemplateContext) -> str:
+    """How many entries, and how far back they go."""
+    oldest = min((entry.at for entry in context.audit_entries), default=None)
+    return f"{len(context.audit_entries)}{f' back to {oldest.astimezone(UTC):%Y-%m-%d}' if oldest else ''}"
 
 
 def _brief(report: Mapping[str, Any]) -> list[str]:

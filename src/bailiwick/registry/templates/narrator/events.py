@@ -23,7 +23,7 @@ _FAILED = (
     "kill",
     "locked",
 )
-_REFUSED = ("blocked", "refused", "killed", "hijacked", "denied", "rejected")
+_REFUSED = ("blocked", "refused", "kill", "killed", "denied", "rejected")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NAME = re.compile(r"[\w@.+-]+")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -53,6 +53,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     source: str
     words: frozenset[str]
+    chain: str = ""
     sequence: int = -1
 
     @property
@@ -76,6 +77,8 @@ def gather(context: TemplateContext) -> list[Event]:
 
 def _of_entry(entry: AuditFact) -> Event:
     outcome = str(entry.attributes.get("outcome") or entry.attributes.get("decision") or "")
+    if outcome == "BYPASS":  # passed as it was: nothing to tell
+        outcome = ""
     return Event(
         citation=f"[{entry.audit_id}]",
         at=_utc(entry.at),
@@ -86,6 +89,7 @@ def _of_entry(entry: AuditFact) -> Event:
         address=_address(entry.attributes),
         source="",
         words=_words(entry.action, outcome),
+        chain=entry.chain,
         sequence=entry.sequence,
     )
 

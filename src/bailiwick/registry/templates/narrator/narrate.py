@@ -93,9 +93,9 @@ def _response(story: Story) -> str:
     scope = f" by {', '.join(choice.actors) if choice.actors else _times(len(actors), 'actor')}"
     scope += f" in {', '.join(choice.sources)}" if choice.sources else ""
     lines = [
-        f"{story.organization}: {_times(len(chosen), 'event')}{scope}, {refused} refused, "
+        f"{story.organization or 'Audit trail'}: {_times(len(chosen), 'event')}{scope}, {refused} refused, "
         f"{failed} failed, {_times(len(notes), 'thing')} to look at.",
-        f"Period: {period.text()}{'' if period.stated else ' (the message names none)'}.",
+        f"Period: {period.text()}{'' if period.stated else ' (the message names none)'}.{_read(story.everything)}",
     ]
     if not chosen:
         lines.append(_nothing(story.everything))
@@ -118,6 +118,13 @@ def _response(story: Story) -> str:
 
 def _ranked(counter: Counter[str], number: int) -> list[tuple[str, int]]:
     return sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:number]
+
+
+def _read(everything: Sequence[Event]) -> str:
+    """How far back the events go that were read, so that nobody takes silence before it for quiet."""
+    if not everything:
+        return ""
+    return f" Read: {_times(len(everything), 'event')}, the oldest of {everything[0].at:%Y-%m-%d %H:%M} UTC."
 
 
 def _nothing(everything: Sequence[Event]) -> str:

@@ -283,21 +283,27 @@ def _bursts(chosen: Sequence[Event], everything: Sequence[Event], period: Period
 
 
 def _gaps(chosen: Sequence[Event], everything: Sequence[Event], period: Period) -> list[Note]:
-    """Numbers absent between audit entries of the period: they should follow each other without a gap."""
-    inside = sorted({event.sequence for event in everything if event.sequence >= 0 and event.at in period})
-    missing = [(before + 1, after - 1) for before, after in itertools.pairwise(inside) if after - before > 1]
-    if not missing:
-        return []
-    shown = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in missing[:5])
-    return [
-        Note(
-            kind="gap",
-            weight=65,
-            text=f"audit entries numbered {shown}{' and more' if len(missing) > 5 else ''} were not among those read",
-            look="verify the audit chain; a filter on what was read explains it too",
-            citations=(),
-        )
-    ]
+    """Numbers absent between the entries of a chain in the period: they should follow each other without a gap."""
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for event in everything:
+        if event.chain and event.at in period:
+            numbers[event.chain].add(event.sequence)
+    notes = []
+    for chain, present in sorted(numbers.items()):
+        pairs = itertools.pairwise(sorted(present))
+        missing = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
+        if missing:
+            shown = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in missing[:5])
+            notes.append(
+                Note(
+                    kind="gap",
+                    weight=65,
+                    text=f"entries {shown}{' and more' if len(missing) > 5 else ''} of chain {chain} were not among those read",
+                    look="verify the audit chain; a filter on what was read explains it too",
+                    citations=(),
+                )
+            )
+    return notes
 
 
 _CHECKS: tuple[Callable[[Sequence[Event], Sequence[Event], Period], list[Note]], ...] = (
