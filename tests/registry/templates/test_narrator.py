@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,6 +113,9 @@ def test_refused_runs_and_failures() -> None:
     )
     assert kinds(result) == ["refused", "failed"]
     assert (result.structured["refused"], result.structured["failed"]) == (1, 1)
+    killed = narrate("today", entry(1, "agent_run", "alice", at, decision="KILL"))
+    passed = narrate("today", entry(1, "agent_run", "alice", at, decision="BYPASS"))
+    assert (kinds(killed), kinds(passed)) == (["refused"], [])
 
 
 def test_failed_sign_ins_and_then_a_success() -> None:
@@ -159,7 +163,11 @@ def test_odd_hours_of_someone_who_works_by_day() -> None:
 
 def test_gap_in_the_numbers() -> None:
     at = NOW - timedelta(hours=1)
-    result = narrate("today", entry(1, "agent_run", "ida", at), entry(5, "agent_run", "ida", at))
+    numbered = [
+        msgspec.structs.replace(entry(number, "agent_run", "ida", at), chain=chain)
+        for chain, number in (("runs", 1), ("runs", 5), ("control", 40), ("control", 41))
+    ]
+    result = narrate("today", *numbered)
     assert kinds(result) == ["gap"]
     assert "2 to 4" in result.structured["unusual"][0]["text"]
 
@@ -168,6 +176,7 @@ def test_nothing_recorded_and_nothing_in_the_period() -> None:
     assert "Nothing was recorded" in narrate("today").response
     old = entry(1, "agent_run", "jon", NOW - timedelta(days=9))
     assert "[aud_1]" in narrate("today", old).response
+    assert "the oldest of 2026-11-04 10:30 UTC" in narrate("today", old).response
 
 
 ACTORS = st.sampled_from(["alice", "bob@x.org", "", "Ünï 💥"])

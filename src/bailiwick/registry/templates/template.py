@@ -26,7 +26,8 @@ class Need(enum.StrEnum):
 
 class AuditFact(msgspec.Struct, frozen=True, kw_only=True):
     """One audit entry. `at` is timezone-aware; `attributes` holds what the entry says beyond actor, action and subject
-    (`ip`, `outcome`, `decision`, ...). `sequence` counts within `chain`; where no chain is named, gaps are not looked for."""
+    (`ip`, `outcome`, `decision`, ...). `sequence` counts within `chain`; where no chain is named, gaps are not looked
+    for."""
 
     audit_id: str
     sequence: int

@@ -294,11 +294,12 @@ def _gaps(chosen: Sequence[Event], everything: Sequence[Event], period: Period) 
         missing = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
         if missing:
             shown = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in missing[:5])
+            more = " and more" if len(missing) > 5 else ""
             notes.append(
                 Note(
                     kind="gap",
                     weight=65,
-                    text=f"entries {shown}{' and more' if len(missing) > 5 else ''} of chain {chain} were not among those read",
+                    text=f"entries {shown}{more} of chain {chain} were not among those read",
                     look="verify the audit chain; a filter on what was read explains it too",
                     citations=(),
                 )
