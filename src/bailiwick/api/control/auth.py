@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -133,7 +134,6 @@ async def register(data: Registration) -> AuthResult:
 
 def _signup_result(signed_up: SignedUp) -> dict[str, Any]:
     organization, key = signed_up.organization, signed_up.key
-    base_url = runtime().settings.base_url
     return {
         "accessToken": signed_up.tokens.access_token,
         "refreshToken": signed_up.tokens.refresh_token,
@@ -166,9 +166,10 @@ def _signup_result(signed_up: SignedUp) -> dict[str, Any]:
             "revokedAt": None,
             "createdAt": moment(key.created_at),
         },
-        # The published command-line client, which takes a key and any server's address.
+        # The published command-line client; it takes a key, and any server's address from its environment.
         "cliInstall": (
-            f"npm install -g @intutic/cli && intutic login --api-key {signed_up.key_plaintext} --api-url {base_url}"
+            f"npm install -g @intutic/cli && INTUTIC_API_URL={shlex.quote(runtime().settings.base_url)}"
+            f" intutic login --api-key {signed_up.key_plaintext}"
         ),
         "isNewUser": True,
     }
