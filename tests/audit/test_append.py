@@ -113,33 +113,31 @@ async def test_another_organization_neither_sees_nor_appends(db: Database) -> No
     assert (await walk(mine)).frontier.size == 1
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+async def test_the_application_can_change_no_entry(db: Database) -> None:
+    mine = uuid7()
+    await append_one(mine)
+    for statement in (
         "update audit_entries set body = '{}'",
         "delete from audit_entries",
         "truncate audit_entries",
-        "insert into audit_entries select organization_id, gen_random_uuid(), 1, chain, prev_hash, row_hash, body"
-        " from audit_entries",
+        "insert into audit_entries (organization_id, id, sequence, chain, prev_hash, row_hash, body)"
+        " select organization_id, gen_random_uuid(), 1, chain, prev_hash, row_hash, body from audit_entries",
         "update audit_heads set size = 0",
         "update audit_checkpoints set note = ''",
-    ],
-)
-async def test_the_application_can_change_no_entry(db: Database, statement: str) -> None:
-    mine = uuid7()
-    await append_one(mine)
-    with pytest.raises(DBAPIError, match="permission denied"):
-        async with tenant_transaction(mine) as session:
-            await session.execute(text(statement))
+    ):
+        with pytest.raises(DBAPIError, match="permission denied"):
+            async with tenant_transaction(mine) as session:
+                await session.execute(text(statement))
 
 
-@pytest.mark.parametrize(
-    "statement", ["update audit_entries set body = '{}'", "delete from audit_entries", "truncate audit_entries"]
-)
-async def test_nor_can_the_owner_by_accident(db: Database, database_url: str, statement: str) -> None:
+async def test_nor_can_the_owner_by_accident(db: Database, database_url: str) -> None:
     await append_one(uuid7())
-    with psycopg.connect(database_url) as owner, pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
-        owner.execute(statement.encode())
+    for statement in (b"update audit_entries set body = '{}'", b"delete from audit_entries", b"truncate audit_entries"):
+        with (
+            psycopg.connect(database_url) as owner,
+            pytest.raises(psycopg.errors.RestrictViolation, match="append-only"),
+        ):
+            owner.execute(statement)
 
 
 async def test_arrays_of_different_length_append_nothing(db: Database) -> None:
@@ -151,11 +149,13 @@ async def test_arrays_of_different_length_append_nothing(db: Database) -> None:
             )
 
 
-@pytest.mark.parametrize("action", ["", "updated", "Policy.updated", "policy updated", "policy."])
-async def test_an_action_is_a_noun_and_a_verb(db: Database, action: str) -> None:
-    with pytest.raises(ValueError, match=r"noun\.verb_past"):
-        async with tenant_transaction(mine := uuid7()) as session:
-            await audit.append(session, mine, action=action, actor="usr_1", subject="sop_1")
+async def test_an_action_is_a_noun_and_a_verb(db: Database) -> None:
+    mine = uuid7()
+    async with tenant_transaction(mine) as session:
+        for action in ("", "updated", "Policy.updated", "policy updated", "policy."):
+            with pytest.raises(ValueError, match=r"noun\.verb_past"):
+                await audit.append(session, mine, action=action, actor="usr_1", subject="sop_1")
+        assert await log.size_of(session, mine) == 0
 
 
 async def test_lists_are_filtered_and_paged(db: Database) -> None:
@@ -189,5 +189,4 @@ async def test_lists_are_filtered_and_paged(db: Database) -> None:
         assert (await audit.list_entries(mine, since=moment)).entries == everything.entries
         assert (await audit.list_entries(mine, until=moment)).entries == []
     assert (await audit.list_entries(mine, until=naive.replace(year=9999))).entries == everything.entries
-    assert (await audit.list_entries(mine, action="\x00")).entries == []
     assert (await audit.list_entries(uuid7())).entries == []

@@ -10,9 +10,10 @@ from bailiwick.audit.entries import CHAINS, Chain, Entry, activity_body, canonic
 from bailiwick.audit.errors import EntryNotFound
 from bailiwick.audit.heads import SignedCheckpoint, make_checkpoint, make_due_checkpoints
 from bailiwick.audit.installation import Verdict, verify_installation, verify_stored_log
-from bailiwick.audit.log import EntryPage, Pending, append, append_all, list_entries
-from bailiwick.audit.merkle import verify_consistency, verify_inclusion
+from bailiwick.audit.log import EntryPage, Pending, append, append_all, find_entry, list_entries
+from bailiwick.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from bailiwick.audit.proofs import ConsistencyProof, InclusionProof, prove_consistency, prove_inclusion
+from bailiwick.audit.runs import page_of_runs
 from bailiwick.audit.verify import LogBroken, VerifiedLog, verify_export
 
 __all__ = [
@@ -36,11 +37,14 @@ __all__ = [
     "append_all",
     "canonical_json",
     "export_log",
+    "find_entry",
+    "leaf_hash",
     "list_entries",
     "make_checkpoint",
     "make_due_checkpoints",
     "open_checkpoint",
     "origin_of",
+    "page_of_runs",
     "prove_consistency",
     "prove_inclusion",
     "row_hash",

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from bailiwick import audit
@@ -16,7 +17,7 @@ from bailiwick.kernel import ids
 from bailiwick.kernel.clock import rfc3339
 from bailiwick.kernel.errors import InvalidInput
 
-Size = Annotated[int, Parameter(ge=0, le=2**53 - 1)]
+_LARGEST = 2**53 - 1
 
 
 class CheckpointView(msgspec.Struct, frozen=True):
@@ -109,20 +110,26 @@ class ConsistencyView(msgspec.Struct, frozen=True, tag="consistency", tag_field=
 
 
 @get("/api/v1/audit/checkpoint", operation_id="audit_get_checkpoint", tags=["audit"])
-async def get_checkpoint(caller: Caller) -> CheckpointView:
+async def get_checkpoint(caller: NamedDependency[Caller]) -> CheckpointView:
     """A signed checkpoint over the organization's whole log, made now when the log has grown since the last."""
     return CheckpointView.of(await audit.make_checkpoint(caller.tenant))
 
 
 @get("/api/v1/audit/proof", operation_id="audit_get_proof", tags=["audit"])
 async def get_proof(
-    caller: Caller,
+    caller: NamedDependency[Caller],
     *,
-    entry_id: Annotated[str | None, Parameter(query="id", description="audit id of the entry: aud_...")] = None,
-    sequence: Size | None = None,
-    size: Annotated[Size | None, Parameter(description="tree size; default: the latest checkpoint's")] = None,
-    first: Annotated[Size | None, Parameter(description="older size, for a consistency proof")] = None,
-    second: Annotated[Size | None, Parameter(description="newer size; default: the whole log")] = None,
+    entry_id: Annotated[str | None, QueryParameter(name="id", description="audit id of the entry: aud_...")] = None,
+    sequence: Annotated[int | None, QueryParameter(ge=0, le=_LARGEST, description="place of the entry")] = None,
+    size: Annotated[
+        int | None, QueryParameter(ge=0, le=_LARGEST, description="tree size; default: the latest checkpoint's")
+    ] = None,
+    first: Annotated[
+        int | None, QueryParameter(ge=0, le=_LARGEST, description="older size, for a consistency proof")
+    ] = None,
+    second: Annotated[
+        int | None, QueryParameter(ge=0, le=_LARGEST, description="newer size; default: the whole log")
+    ] = None,
 ) -> InclusionView | ConsistencyView:
     """Proves that an entry stands in the log (`id` or `sequence`, and `size`), or that the log has only grown (`first`
     and `second`)."""
@@ -172,8 +179,8 @@ def _consistency(proof: audit.ConsistencyProof) -> ConsistencyView:
 
 @get("/api/v1/audit/export", operation_id="audit_export", tags=["audit"], min_role=Role.ADMIN)
 async def export(
-    caller: Caller,
-    first: Annotated[Size, Parameter(description="sequence of the first entry wanted")] = 0,
+    caller: NamedDependency[Caller],
+    first: Annotated[int, QueryParameter(ge=0, le=_LARGEST, description="sequence of the first entry wanted")] = 0,
 ) -> Stream:
     """The log as JSON lines, which `bailiwick audit verify` and docs/verify_audit_log.py check offline."""
     lines = await audit.export_log(caller.tenant, first=first)
@@ -187,15 +194,15 @@ async def export(
 
 @get("/api/v1/audit/entries", operation_id="audit_list_entries", tags=["audit"], min_role=Role.ADMIN)
 async def list_entries(
-    caller: Caller,
+    caller: NamedDependency[Caller],
     *,
     chain: Literal["runs", "activity"] | None = None,
-    action: Annotated[str | None, Parameter(max_length=100, description="among entries of `activity`")] = None,
-    actor: Annotated[str | None, Parameter(max_length=200, description="among entries of `activity`")] = None,
-    since: Annotated[datetime | None, Parameter(description="made at or after")] = None,
-    until: Annotated[datetime | None, Parameter(description="made before")] = None,
-    cursor: Annotated[str | None, Parameter(max_length=100)] = None,
-    limit: Annotated[int, Parameter(ge=1, le=100)] = 50,
+    action: Annotated[str | None, QueryParameter(max_length=100, description="among entries of `activity`")] = None,
+    actor: Annotated[str | None, QueryParameter(max_length=200, description="among entries of `activity`")] = None,
+    since: Annotated[datetime | None, QueryParameter(description="made at or after")] = None,
+    until: Annotated[datetime | None, QueryParameter(description="made before")] = None,
+    cursor: Annotated[str | None, QueryParameter(max_length=100)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=100)] = 50,
 ) -> EntryList:
     """Entries of the caller's organization's log, newest first."""
     page = await audit.list_entries(
