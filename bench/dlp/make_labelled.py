@@ -24,12 +24,12 @@ HERE = Path(__file__).parent
 TARGET = HERE.parents[1] / "src/bailiwick/dlp/data/labelled.jsonl"
 FILLINGS = 2
 
-_SLOT = re.compile(r"\{([A-Z_]+)(?::([a-z0-9]+))?\}")
+_SLOT = re.compile(r"\{([A-Z_]+)(?::([a-z0-9]+))?\}|\[\[([A-Z_]+)=([^\]]+)\]\]")
 _DIGITS = re.compile(r"\{(\d+)\}")
 
 NAMES = {
-    "": "James Whitfield|Maria Gonzalez|Robert Chen|Linda Okafor|Susan Abernathy|Kevin O'Brien|Grace Holloway|Mark Jensen"
-    "|Will Peterson|Angela Whitaker|Thomas McAllister|Deborah Kim|Carlos Mendoza|Fatima Rahman|Erik Lindqvist"
+    "": "James Whitfield|Maria Gonzalez|Robert Chen|Linda Okafor|Susan Abernathy|Kevin O'Brien|Grace Holloway"
+    "|Mark Jensen|Will Peterson|Angela Whitaker|Thomas McAllister|Deborah Kim|Carlos Mendoza|Fatima Rahman|Erik Lindqvist"
     "|Xochitl Arriaga|Tadhg Costigan|Saanvi Kulkarni|Dwayne Broussard|Hope Martinez|Rose Delacroix|Jack Thornton"
     "|April Winslow|Samuel J. Beauregard|Mary-Anne Fitzgerald|Nia Bankole|Zbigniew Nowak|Priya Raghunathan"
     "|Benjamin Osei|Charlotte Dubois|Amelia Stroud|Peter van den Berg|Jordan Reyes|Paige Sullivan|Leila Haddad",
@@ -48,7 +48,8 @@ NAMES = {
     "single": "Whitfield|Gonzalez|Nguyen",
 }
 DIAGNOSES = (
-    "type 2 diabetes|hypertension|COPD|asthma|major depressive disorder|bipolar disorder|breast cancer|atrial fibrillation"
+    "type 2 diabetes|hypertension|COPD|asthma|major depressive disorder|bipolar disorder|"
+    "breast cancer|atrial fibrillation"
     "|chronic kidney disease|rheumatoid arthritis|Crohn's disease|hypothyroidism|epilepsy|PTSD|HIV|migraine|pneumonia"
     "|schizophrenia|multiple sclerosis|osteoporosis|sleep apnea|gout|hepatitis C|psoriasis|endometriosis|sepsis"
     "|Kawasaki disease|hidradenitis suppurativa|diverticulitis|Ehlers-Danlos syndrome|tardive dyskinesia|anemia"
@@ -59,8 +60,8 @@ MEDICATIONS = (
     "|Suboxone|omeprazole|carvedilol|tirzepatide|upadacitinib|risankizumab|lumateperone|suvorexant|cenobamate|Lexapro"
 )
 STREETS = {
-    "": "12 Oak Street|4471 Maple Avenue, Apt 3B|900 N. Lincoln Blvd|77 Harbor View Road|1600 Cedar Lane, Dayton, OH 45402"
-    "|5 Elm Court|238 West 14th Street|19B Queensway Terrace|3025 Riverbend Dr|P.O. Box 4410",
+    "": "12 Oak Street|4471 Maple Avenue, Apt 3B|900 N. Lincoln Blvd|77 Harbor View Road"
+    "|1600 Cedar Lane, Dayton, OH 45402|5 Elm Court|238 West 14th Street|19B Queensway Terrace|3025 Riverbend Dr|P.O. Box 4410",
     "de": "Hauptstraße 12|Goethestraße 4a, 80336 München|Lindenweg 7|Rosenplatz 21",
     "fr": "14 rue de la République|3 avenue Victor Hugo|27 bis rue des Lilas, 69003 Lyon",
     "es": "Calle Mayor 5|Avenida de la Constitución 18|Calle del Olmo, 22",
@@ -90,14 +91,42 @@ def _ssn(source: random.Random, variant: str) -> str:
     return ("" if variant == "plain" else "-").join(parts)
 
 
-_MONTHS = "January February March April May June July August September October November December".split()
-_MESES = "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_MESES = [
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
+    "diciembre",
+]
 
 
 def _birth_date(source: random.Random, variant: str) -> str:
     day = datetime.date(1930, 1, 1) + datetime.timedelta(days=source.randint(0, 30_000))
     if variant == "long":
-        return source.choice([f"{_MONTHS[day.month - 1]} {day.day}, {day.year}", f"{day.day} {_MONTHS[day.month - 1]} {day.year}"])
+        return source.choice(
+            [f"{_MONTHS[day.month - 1]} {day.day}, {day.year}", f"{day.day} {_MONTHS[day.month - 1]} {day.year}"]
+        )
     if variant == "es":
         return f"{day.day} de {_MESES[day.month - 1]} de {day.year}"
     forms = {"iso": "%Y-%m-%d", "de": "%d.%m.%Y", "eu": "%d/%m/%Y"}
@@ -111,7 +140,9 @@ def _record_number(source: random.Random, variant: str) -> str:
             rest = 11 - sum(int(digit) * weight for digit, weight in zip(nine, range(10, 1, -1), strict=True)) % 11
             if rest != 10:
                 return f"{nine[:3]} {nine[3:6]} {nine[6:]}{rest % 11}"
-    return source.choice([_digits(source, 7), "00" + _digits(source, 6), f"MR{_digits(source, 7)}", f"A-{_digits(source, 6)}"])
+    return source.choice(
+        [_digits(source, 7), "00" + _digits(source, 6), f"MR{_digits(source, 7)}", f"A-{_digits(source, 6)}"]
+    )
 
 
 def _plan_id(source: random.Random, variant: str) -> str:
@@ -122,7 +153,9 @@ def _plan_id(source: random.Random, variant: str) -> str:
             f"{source.randint(1, 9)}{pick(letters)}{pick(letters)}{source.randint(0, 9)}-{pick(letters)}{pick(letters)}"
             f"{source.randint(0, 9)}-{pick(letters)}{pick(letters)}{source.randint(10, 99)}"
         )
-    return source.choice([_from(string.ascii_uppercase, source, 3) + _digits(source, 9), "W" + _digits(source, 9), _digits(source, 10)])
+    return source.choice(
+        [_from(string.ascii_uppercase, source, 3) + _digits(source, 9), "W" + _digits(source, 9), _digits(source, 10)]
+    )
 
 
 def _phone(source: random.Random, variant: str) -> str:
@@ -132,7 +165,13 @@ def _phone(source: random.Random, variant: str) -> str:
     if variant == "de":
         return f"0{source.choice(['30', '89', '171'])}/{_digits(source, 7)}"
     if variant == "intl":
-        return source.choice([f"+44 7700 900{source.randint(100, 999)}", f"+91 98{_digits(source, 3)} {_digits(source, 5)}", f"+33 6 {' '.join(_digits(source, 2) for _ in range(4))}"])
+        return source.choice(
+            [
+                f"+44 7700 900{source.randint(100, 999)}",
+                f"+91 98{_digits(source, 3)} {_digits(source, 5)}",
+                f"+33 6 {' '.join(_digits(source, 2) for _ in range(4))}",
+            ]
+        )
     area = source.choice(["212", "415", "312", "617", "503"])
     return source.choice([f"({area}) 555-{last}", f"{area}-555-{last}", f"{area}.555.{last}", f"+1 {area} 555 {last}"])
 
@@ -153,7 +192,13 @@ def _iban(source: random.Random, variant: str) -> str:
 def _address(source: random.Random, variant: str) -> str:
     if variant == "v6":
         return f"2001:db8:{source.randint(4096, 65535):x}::{source.randint(1, 65535):x}"
-    return source.choice([f"203.0.113.{source.randint(1, 254)}", f"198.51.100.{source.randint(1, 254)}", f"81.2.69.{source.randint(1, 254)}"])
+    return source.choice(
+        [
+            f"203.0.113.{source.randint(1, 254)}",
+            f"198.51.100.{source.randint(1, 254)}",
+            f"81.2.69.{source.randint(1, 254)}",
+        ]
+    )
 
 
 def _web_token(source: random.Random, variant: str) -> str:
@@ -195,13 +240,17 @@ MAKERS: dict[str, Callable[[random.Random, str], str]] = {
     "API_KEY": _after("k1", _ALNUM, 30),
     "JSON_WEB_TOKEN": _web_token,
     "PRIVATE_KEY": lambda source, variant: (
-        "-----BEGIN RSA PRIVATE KEY-----\n" + "\n".join(_from(_ALNUM + "+/", source, 64) for _ in range(6)) + "\n-----END RSA PRIVATE KEY-----"
+        "-----BEGIN RSA PRIVATE KEY-----\n"
+        + "\n".join(_from(_ALNUM + "+/", source, 64) for _ in range(6))
+        + "\n-----END RSA PRIVATE KEY-----"
     ),
     "GITHUB_TOKEN": _after("ghp_", _ALNUM, 36),
     "GITLAB_TOKEN": _after("glpat-", _ALNUM, 20),
     "AWS_ACCESS_KEY_ID": _after("AKIA", string.ascii_uppercase + "234567", 16),
     "AWS_SECRET_ACCESS_KEY": _after("", _ALNUM + "+/", 40),
-    "SLACK_BOT_TOKEN": lambda source, variant: f"xoxb-{_digits(source, 12)}-{_digits(source, 12)}-{_from(_ALNUM, source, 24)}",
+    "SLACK_BOT_TOKEN": lambda source, variant: (
+        f"xoxb-{_digits(source, 12)}-{_digits(source, 12)}-{_from(_ALNUM, source, 24)}"
+    ),
     "ANTHROPIC_API_KEY": _after("sk-ant-api03-", _ALNUM + "-_", 90),
     "OPENAI_API_KEY": _after("sk-", _ALNUM, 48),
     "STRIPE_SECRET_KEY": _after("sk_live_", _ALNUM, 24),
@@ -220,7 +269,8 @@ SECRET_KINDS = frozenset(list(MAKERS)[list(MAKERS).index("PASSWORD") :])
 
 def split_of(form: str) -> str:
     """`tune` or `held_out`, by the form's hash: half and half."""
-    return "tune" if hashlib.sha256(form.encode()).digest()[0] % 2 else "held_out"
+    plain = re.sub(r"\[\[[A-Z_]+=([^\]]+)\]\]", r"\1", form)  # a label put right does not move the text
+    return "tune" if hashlib.sha256(plain.encode()).digest()[0] % 2 else "held_out"
 
 
 def fill(form: str, source: random.Random) -> tuple[str, list[dict[str, object]]]:
@@ -228,8 +278,9 @@ def fill(form: str, source: random.Random) -> tuple[str, list[dict[str, object]]
     text, labels, position = "", [], 0
     for slot in _SLOT.finditer(form):
         text += form[position : slot.start()]
-        value = MAKERS[slot[1]](source, slot[2] or "")
-        labels.append({"type": slot[1], "offset": len(text), "length": len(value)})
+        kind = slot[1] or slot[3]
+        value = slot[4] or MAKERS[kind](source, slot[2] or "")
+        labels.append({"type": kind, "offset": len(text), "length": len(value)})
         text += value
         position = slot.end()
     return text + form[position:], labels

@@ -16,8 +16,8 @@ class Detector(NamedTuple):
     """One entry of the engine's database.
 
     `expression` is in Hyperscan's syntax and should match few and fixed-width places, as it reports every end: the
-    judge finds the exact extent. `is_literal` is for plain literals, whose start follows from their length. Of several
-    ends reported for one start the first is judged, and with `by_end` every one.
+    judge finds the exact extent. `is_literal` is for plain literals, whose start follows from their length. Ends are
+    judged until one is found at their start; with `by_end` all are.
     """
 
     expression: str

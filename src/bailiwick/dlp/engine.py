@@ -91,28 +91,35 @@ def scan(text: str) -> list[Finding]:
         raise DlpUnavailable from error
 
 
-def _scan(text: str) -> list[Finding]:
+def matches_in(shadow: str) -> list[_Hit]:
+    """What the engine reports on a shadow text: number of the detector, start (0 for literals) and end."""
     engine, scratch = _ready_engine()
-    if not text:
-        return []
-    shadow, positions = shadow_of(text)
     hits: list[_Hit] = []
     engine.database.scan(
         shadow.encode("ascii"), match_event_handler=cast(Callable[..., None], _record), context=hits, scratch=scratch
     )
+    return hits
+
+
+def _scan(text: str) -> list[Finding]:
+    engine, _ = _ready_engine()
+    if not text:
+        return []
+    shadow, positions = shadow_of(text)
+    hits = matches_in(shadow)
     candidates: list[Finding] = []
     lengths, judges, by_end = engine.literal_lengths, engine.judges, engine.by_end
-    seen: set[tuple[int, int]] = set()
+    settled: set[tuple[int, int]] = set()
     for detector, reported_start, end in hits:
         length = lengths[detector]
         start = end - length if length else reported_start
-        if not length and not by_end[detector]:
-            if (detector, start) in seen:  # a further end of a match that was judged
-                continue
-            seen.add((detector, start))
+        if (detector, start) in settled:  # a further end of what was found
+            continue
         candidate = judges[detector](shadow, start, end)
         if candidate is not None:
             candidates.append(candidate)
+            if not by_end[detector]:
+                settled.add((detector, start))
     if not candidates:
         return candidates
     found = without_overlaps(candidates) if len(candidates) > 1 else candidates

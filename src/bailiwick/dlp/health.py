@@ -7,6 +7,7 @@ import re
 
 from bailiwick.dlp.detectors import Detector, Judge, look_ahead, look_behind, stands_alone
 from bailiwick.dlp.findings import Category, Finding
+from bailiwick.dlp.names import is_known_name
 from bailiwick.dlp.validators import DATE, MONTH, is_birth_date, is_nhs_number
 from bailiwick.dlp.word_lists import lines_of, words_of
 
@@ -114,6 +115,24 @@ def _judge_birth_date(text: str, start: int, end: int) -> Finding | None:
         if _BIRTH_OF_A_THING.search(around):
             return None
     return _found("DATE_OF_BIRTH", *match.span(), 0.95, Category.PII)
+
+
+_NAME_THEN = re.compile(r"\b([A-Z][a-z'-]+) (?:[A-Z]\.? )?([A-Z][A-Za-z'-]+)\s?[,;|/\t]\s?$")
+
+
+def _judge_date_after_name(text: str, start: int, end: int) -> Finding | None:
+    """A row of a roster: a known name, a separator and a day long enough ago to be an adult's birth."""
+    first = end
+    while first > start and (text[first - 1].isdigit() or text[first - 1] in "-/."):
+        first -= 1
+    match = _DATE_HERE.match(text, first)
+    name = _NAME_THEN.search(text, max(0, first - 60), first)
+    if match is None or match.end() != end or name is None or not is_known_name(name[1], name[2]):
+        return None
+    today = datetime.datetime.now(datetime.UTC).date()
+    if not is_birth_date(match[0], today=today.replace(year=today.year - 18, day=1)):
+        return None
+    return _found("DATE_OF_BIRTH", *match.span(), 0.7, Category.PII)
 
 
 # Diagnoses and medications
@@ -362,6 +381,10 @@ DETECTORS = [
         r"data de nascimento|nascid[oa] em|f\. ?nac\.?|geboortedatum|fodelsedatum|data urodzenia)",
         _judge_birth_date,
         caseless=True,
+    ),
+    Detector(
+        r"[A-Za-z] ?[,;|/\t] ?(?:(?:19|20)\d\d-\d{1,2}-\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d\d)\b",
+        _judge_date_after_name,
     ),
     Detector(rf"[a-z]{{3}}(?:{_DRUG_ENDING})\b", _ending_judge("MEDICATION", _NO_DRUG), caseless=True),
     Detector(rf"[a-z]{{2}}(?:{_ILLNESS_ENDING})\b", _ending_judge("DIAGNOSIS", _NO_ILLNESS), caseless=True),

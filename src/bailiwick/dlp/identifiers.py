@@ -44,10 +44,11 @@ _INTERNATIONAL = re.compile(r"\+[1-9]\d{0,2}(?:[ .\-/]{0,2}\(?\d{1,5}\)?){2,6}")
 _PHONE_WORDS = (
     r"phones?|telephone|tel|mobile|cell|cellphone|fax|call(?:ed|ing)?|callback|call(?:ing)? back|text|whatsapp|pager|"
     r"reach(?:able|ed)?|dial|contact number|telefon|telefono|handy|mobil|movil|portable|telephone|rufnummer|"
-    r"telefonnummer|celular|cellulare|ring|voicemail"
+    r"telefonnummer|celular|cellulare|ring|voicemail|ruckruf|anruf|anrufen|erreichbar unter|joindre|"
+    r"appeler|llamar|fon|tlf|whats app"
 )
-_PHONE_CONTEXT = re.compile(rf"\b(?:{_PHONE_WORDS})\b[^\d\n]{{0,24}}$")
-_SPOKEN_NUMBER = re.compile(r"[^\d\n+(]{0,24}(\+?\(?\d[\d ().\-/]{5,18}\d)(?![\d:@])(?!\.\d)")
+_PHONE_CONTEXT = re.compile(rf"\b(?:{_PHONE_WORDS})\b[^\d\n]{{0,40}}$")
+_SPOKEN_NUMBER = re.compile(r"[^\d\n+(]{0,40}(\+?\(?\d[\d ().\-/]{5,18}\d)(?![\d:@])(?!\.\d)")
 _ONE_DATE = re.compile(DATE, re.I)
 
 
@@ -199,6 +200,8 @@ def _judge_ipv4(text: str, start: int, end: int) -> Finding | None:
     if text[start - 1 : start] in {".", "-", "/"} or (
         text[end : end + 1] in {".", "-"} and text[end + 1 : end + 2].isdigit()
     ):
+        return None
+    if text[max(0, start - 2) : start] in {"==", ">=", "<=", "~=", "!="}:  # the version of a requirement
         return None
     if not _is_subscriber_v4(text[start:end]) or _VERSION_WORD.search(look_behind(text, start, 16)):
         return None

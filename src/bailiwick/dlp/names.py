@@ -81,6 +81,11 @@ _NAMESAKES = _common["namesakes"]
 _MODAL_NAMES = frozenset({"will", "may", "mark", "april", "june", "august"})
 
 
+def is_known_name(first: str, last: str) -> bool:
+    """Whether two words are, by the lists, a given and a family name, one of them at least unmistakable."""
+    return _pair_confidence(first.lower(), last.lower(), "") >= 0.7
+
+
 _MODAL = re.compile(
     r" (?:be|come|have|get|need|make|do|join|take|work|attend|send|approve|sign|also|please|still|"
     r"ever|not|pick|fix|help|"
@@ -172,11 +177,14 @@ def _judge_led_by_person(text: str, start: int, end: int) -> Finding | None:
 
 
 def _judge_led_by_any(text: str, start: int, end: int) -> Finding | None:
-    """After a word that something else may follow as well (from, by, contact): one part of the name has to be known."""
+    """After a word that something else may follow as well (from, by, contact): a part of the name has to be known."""
     if start > 0 and (text[start - 1].isalnum() or text[start - 1] in "-/."):
         return None
     lead = _LEADING_WORD.match(text, start)
-    return _judge_led(text, lead.end(), "", needs_known=True) if lead else None
+    if lead is None:
+        return None
+    is_field = text[lead.end()] == ":"  # of a form, where a name is expected
+    return _judge_led(text, lead.end(), "", needs_known=not is_field)
 
 
 _LEADING_WORD = re.compile(r"[A-Za-z]+")
@@ -192,7 +200,7 @@ def _judge_led(text: str, end: int, lead: str, *, needs_known: bool) -> Finding 
         while len(parts) > 2 and pattern is _LED and _is_common(parts[-1]):
             value = value[: value.rindex(" ")]
             parts.pop()
-        if len(parts) < 2 or any(_is_common(part) for part in parts):
+        if len(parts) < 2 or any(_is_common(part) for part in parts) or "-".join(parts[:2]) in _NAMESAKES:
             continue
         known = any(_is_given(part) or _is_family(part) for part in parts)
         likely = known or any(part in _GIVEN_WORDS or part in _FAMILY_WORDS for part in parts)
@@ -250,15 +258,36 @@ _PERSONS = (
     r"defendant|candidate|"
     r"passenger|cardholder|paciente|patientin|nombre|nom|nome|bearer|colleague|victim|respondent|petitioner|deponent|"
     r"trustee|executor|landlord|borrower|payee|account holder|i am|my name is|last name|surname|family name|first name|"
-    r"given name|account of|my hand|name of|aunt|uncle|cousin|grandmother|grandfather|nephew|niece|roommate|neighbor"
+    r"given name|account of|dependent|proband|pupil|minor|infant|inmate|detainee|veteran|donor|"
+    r"enrollee|claimant|decedent|"
+    r"autopsy of|biopsy of|referral for|results? for|refill for|appointment for|appointment with|"
+    r"letter to|on behalf of|"
+    r"care of|birth of|death of|marriage of|my hand|name of|aunt|uncle|cousin|grandmother|"
+    r"grandfather|nephew|niece|roommate|neighbor"
 )
 _ANYTHING = (
     r"names|member|contact|attention|signed|dear|user|beneficiary|physician|provider|counsel|attorney|manager|supervisor|"
     r"student|teacher|subject|customer|subscriber|from|by|for|to|with|kunde|kundin|cliente|author|requester|reporter|"
-    r"assignee|owner|nurse|recipient|met|called|named|this is|and|ask|asked|told|tell|remind|thank|thanks"
+    r"assignee|owner|nurse|recipient|reach|met|called|named|this is|and|ask|asked|told|tell|remind|thank|thanks"
 )
 
+_KEYED = re.compile(rf"[\"']?\s{{0,2}}[:=]\s{{0,2}}[\"']({_NAME}(?:[ -](?:[A-Z]\.? )?{_PARTICLE}?{_NAME}){{0,3}})[\"']")
+
+
+def _judge_keyed(text: str, start: int, end: int) -> Finding | None:
+    """The value of a field of JSON or code that is named as a person's."""
+    match = _KEYED.match(text, end)
+    if match is None or all(_is_common(part) for part in _parts(match[1])):
+        return None
+    return _found(*match.span(1), 0.8)
+
+
 DETECTORS = [
+    Detector(
+        r"(?:first|last|full|given|family|middle|patient|customer|employee|member|maiden)_?name",
+        _judge_keyed,
+        caseless=True,
+    ),
     Detector(r"\b[A-Z][A-Za-z'-]{1,20} (?:[A-Z]\.? )?(?:[a-z]{2,3} ){0,2}[A-Z][a-z']", _judge_pair),
     Detector(r"\b[A-Z][a-z'-]{1,20}, [A-Z][a-z]{2}", _judge_reversed),
     Detector(r"\b[A-Z]{2,20}, ?[A-Z]{2,20}\b", _judge_capitals_reversed),

@@ -1,0 +1,116 @@
+"""Masking a whole text and a streamed one."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bailiwick.dlp import Category, Finding, StreamMasker, mask, scan
+from bailiwick.dlp.evaluate import default_dataset, read_dataset
+
+_VALUES = [
+    "SSN 123-45-6789", "MRN 00482913", "DOB 03/04/1979", "j.smith@example.com", "4111 1111 1111 1111", "John Smith",
+    "+44 7700 900123", "type 2 diabetes", "203.0.113.9", "AKIA" + "IOSFODNN7EXAMPLE",
+]  # fmt: skip
+_pieces = st.lists(st.one_of(st.sampled_from(_VALUES), st.text(max_size=30)), max_size=12)
+_KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "abcdEFGH0123+/xy" * 120 + "\n-----END RSA PRIVATE KEY-----"
+_LONG = "Some ordinary words stand here. " * 12 + "{}" + " filler words follow" * 40 + _KEY + " end " * 80
+
+
+def _streamed(text: str, sizes: list[int]) -> tuple[str, list[Finding]]:
+    masker, position = StreamMasker(), 0
+    pieces: list[str] = []
+    while position < len(text):
+        size = sizes[len(pieces) % len(sizes)]
+        pieces.append(masker.feed(text[position : position + size]))
+        position += size
+    return "".join(pieces) + masker.flush(), masker.findings
+
+
+@given(_pieces)
+@settings(deadline=None)
+def test_findings_lie_inside_the_text_in_order(pieces: list[str]) -> None:
+    text = " ".join(pieces)
+    findings = scan(text)
+    end = 0
+    for finding in findings:
+        assert finding.length >= 1
+        assert end <= finding.offset
+        end = finding.end
+    assert end <= len(text)
+
+
+@given(_pieces)
+@settings(deadline=None)
+def test_masking_keeps_every_character_that_is_not_found(pieces: list[str]) -> None:
+    text = " ".join(pieces)
+    findings = scan(text)
+    kept, position = [], 0
+    for finding in findings:
+        kept += [text[position : finding.offset], f"[REDACTED_{finding.category.value}]"]
+        position = finding.end
+    assert mask(text, findings) == "".join([*kept, text[position:]])
+
+
+def test_mask_names_the_category_and_takes_findings_in_any_order() -> None:
+    findings = [Finding("SSN", Category.PII, 6, 2, 1.0), Finding("API_KEY", Category.SECRET, 0, 3, 1.0)]
+    assert mask("abc - 12.", findings) == "[REDACTED_SECRET] - [REDACTED_PII]."
+    assert mask("plain", []) == "plain"
+
+
+def test_known_value_in_any_surroundings_is_found() -> None:
+    @given(st.text(alphabet=st.characters(exclude_categories=["L", "N", "Pd", "Mn", "Me", "Cf"]), max_size=40))
+    @settings(deadline=None)
+    def check(noise: str) -> None:
+        text = noise + " ssn: 123-45-6789 "
+        assert "123-45-6789" in [text[finding.offset : finding.end] for finding in scan(text)]
+
+    check()
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=40)
+def test_chunks_do_not_change_the_outcome(sizes: list[int]) -> None:
+    text = (
+        "Some ordinary words stand here. " * 12 + ". ".join(_VALUES) + " filler words follow" * 40 + _KEY + " end " * 80
+    )
+    assert _streamed(text, sizes) == _streamed(text, [len(text)])
+
+
+def test_stream_masks_as_the_whole_text_is_masked() -> None:
+    text = (
+        "Some ordinary words stand here. " * 12 + ", ".join(_VALUES) + " filler words follow" * 40 + _KEY + " end " * 80
+    )
+    masked, findings = _streamed(text, [7])
+    assert masked == mask(text, scan(text))
+    assert findings == scan(text)
+
+
+def test_no_labelled_secret_leaks_through_a_stream() -> None:
+    for entry in read_dataset(default_dataset())[:120]:
+        found = [entry.text[finding.offset : finding.end] for finding in scan(entry.text)]
+        masked, _ = _streamed("Filler words before the text. " * 15 + entry.text + " and after it." * 30, [5])
+        for value in found:
+            if len(value) > 8:
+                assert value not in masked
+
+
+def test_endless_private_key_is_swallowed() -> None:
+    masked, findings = _streamed("before " + _KEY.replace("-----END", "-----") + "\n", [64])
+    assert masked == "before [REDACTED_SECRET]"
+    assert [finding.type for finding in findings] == ["PRIVATE_KEY"]
+
+
+def test_stream_holds_back_a_bounded_text() -> None:
+    masker = StreamMasker()
+    given_out = 0
+    for sent in range(0, 20_000, 10):
+        given_out += len(masker.feed("some word "))
+        assert sent + 10 - given_out < 320
+        assert len(masker._held) + len(masker._context) < 512
+
+
+def test_empty_stream() -> None:
+    masker = StreamMasker()
+    assert masker.feed("") == ""
+    assert masker.flush() == ""
