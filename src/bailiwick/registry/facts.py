@@ -25,16 +25,14 @@ _LOOK_BACK = timedelta(days=120)
 async def load_context(organization_id: UUID, needs: frozenset[Need]) -> TemplateContext:
     """Loads what `needs` names and nothing else; the newest entries and events, bounded."""
     moment = now()
-    organization = None
-    if Need.SETTINGS in needs or Need.POLICIES in needs:
-        async with tenant_transaction(organization_id) as session:
-            organization = await identity.get_organization(session, organization_id)
+    async with tenant_transaction(organization_id) as session:
+        organization = await identity.get_organization(session, organization_id)
     return TemplateContext(
-        organization_name=organization.name if organization else "",
+        organization_name=organization.name,
         now=moment,
         audit_entries=await _audit_facts(organization_id, moment) if Need.AUDIT in needs else (),
-        policies=_built_in_policies(organization.created_at) if organization and Need.POLICIES in needs else (),
-        settings=_settings_facts(organization) if organization and Need.SETTINGS in needs else {},
+        policies=_built_in_policies(organization.created_at) if Need.POLICIES in needs else (),
+        settings=_settings_facts(organization) if Need.SETTINGS in needs else {},
         log_events=await _log_events(organization_id, moment) if Need.LOG_EVENTS in needs else (),
     )
 
@@ -65,6 +63,7 @@ def _fact(entry: audit.Entry, body: Mapping[str, Any]) -> AuditFact:
         return AuditFact(
             audit_id=body["id"],
             sequence=entry.sequence,
+            chain=entry.chain,
             action=body["action"],
             actor=body["user_id"],
             subject=body["agent_id"],
@@ -78,6 +77,7 @@ def _fact(entry: audit.Entry, body: Mapping[str, Any]) -> AuditFact:
     return AuditFact(
         audit_id=body["id"],
         sequence=entry.sequence,
+        chain=entry.chain,
         action=body["action"],
         actor=body["actor"],
         subject=body["subject"],
@@ -104,7 +104,7 @@ def _settings_facts(organization: identity.Organization) -> Mapping[str, bool | 
     current = settings()
     return {
         "row_level_security": True,
-        "encryption_at_rest": "AES-256-GCM for secrets and keys",
+        "secrets_encrypted": True,
         "password_hashing": "Argon2id",
         "dlp_enabled": True,
         "budgets_configured": True,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from litestar import Router
 
 from bailiwick.api import well_known
-from bailiwick.api.control import audit, auth, log_sources, runs, workspace
+from bailiwick.api.control import audit, auth, billing, log_sources, provision, runs, stats, workspace
 from bailiwick.api.errors import GOVERNANCE, HOSTED_AGENTS
 from bailiwick.api.families import family_router
 
 _GOVERNANCE = (auth, workspace, audit)
-_HOSTED_AGENTS = (runs, log_sources)
+_HOSTED_AGENTS = (runs, stats, provision, log_sources, billing)
 
 
 def routers() -> list[Router]:
