@@ -29,8 +29,9 @@ _DIGITS = re.compile(r"\{(\d+)\}")
 
 NAMES = {
     "": "James Whitfield|Maria Gonzalez|Robert Chen|Linda Okafor|Susan Abernathy|Kevin O'Brien|Grace Holloway"
-    "|Mark Jensen|Will Peterson|Angela Whitaker|Thomas McAllister|Deborah Kim|Carlos Mendoza|Fatima Rahman|Erik Lindqvist"
-    "|Xochitl Arriaga|Tadhg Costigan|Saanvi Kulkarni|Dwayne Broussard|Hope Martinez|Rose Delacroix|Jack Thornton"
+    "|Mark Jensen|Will Peterson|Angela Whitaker|Thomas McAllister|Deborah Kim|Carlos Mendoza|Fatima Rahman"
+    "|Erik Lindqvist|Xochitl Arriaga|Tadhg Costigan|Saanvi Kulkarni|Dwayne Broussard|Hope Martinez"
+    "|Rose Delacroix|Jack Thornton"
     "|April Winslow|Samuel J. Beauregard|Mary-Anne Fitzgerald|Nia Bankole|Zbigniew Nowak|Priya Raghunathan"
     "|Benjamin Osei|Charlotte Dubois|Amelia Stroud|Peter van den Berg|Jordan Reyes|Paige Sullivan|Leila Haddad",
     "de": "Klaus Zimmermann|Heike Schäfer|Jürgen Müller|Anke Vogelsang|Matthias Krause|Ursula Weiß",
@@ -61,7 +62,8 @@ MEDICATIONS = (
 )
 STREETS = {
     "": "12 Oak Street|4471 Maple Avenue, Apt 3B|900 N. Lincoln Blvd|77 Harbor View Road"
-    "|1600 Cedar Lane, Dayton, OH 45402|5 Elm Court|238 West 14th Street|19B Queensway Terrace|3025 Riverbend Dr|P.O. Box 4410",
+    "|1600 Cedar Lane, Dayton, OH 45402|5 Elm Court|238 West 14th Street|19B Queensway Terrace"
+    "|3025 Riverbend Dr|P.O. Box 4410",
     "de": "Hauptstraße 12|Goethestraße 4a, 80336 München|Lindenweg 7|Rosenplatz 21",
     "fr": "14 rue de la République|3 avenue Victor Hugo|27 bis rue des Lilas, 69003 Lyon",
     "es": "Calle Mayor 5|Avenida de la Constitución 18|Calle del Olmo, 22",

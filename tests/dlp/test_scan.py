@@ -39,6 +39,8 @@ def values(text: str) -> dict[str, list[str]]:
         ("admitted 01/02/1980 (DOB) yesterday", "DATE_OF_BIRTH", "01/02/1980"),
         ("geboren am 04.03.1979 in Ulm", "DATE_OF_BIRTH", "04.03.1979"),
         ("nacida el 4 de marzo de 1979", "DATE_OF_BIRTH", "4 de marzo de 1979"),
+        ("Sarah Connor has anxiety", "DIAGNOSIS", "anxiety"),
+        ("policy #: UHC-88123456, health plan", "HEALTH_PLAN_ID", "UHC-88123456"),
         ("suffers from type 2 diabetes", "DIAGNOSIS", "type 2 diabetes"),
         ("coded as ICD-10 E11.9 today", "DIAGNOSIS", "E11.9"),
         ("prescribed atorvastatin 40 mg", "MEDICATION", "atorvastatin"),

@@ -147,6 +147,14 @@ _CLINICAL_WORD = re.compile(
     r"\b(?:patients?|diagnos\w+|prescri\w+|clinic\w*|hospital\w*|doctor|physician|nurse|medicat\w+|dosage|dose|mg|mcg|"
     r"tablets?|daily|bid|tid|therapy|symptoms?|treatment)\b"
 )
+_HAS = re.compile(r"\b(?:has|have|had|having) (?:\w{1,12} )?$")
+_HAD_BY_PEOPLE = frozenset(
+    {
+        "depression", "anxiety", "seizure", "seizures", "tumor", "tumour", "cyst", "ulcer", "htn", "ckd", "chf", "uti",
+        "ibs", "mdd", "t1dm", "t2dm", "ocd", "palpitations", "chest pain", "shortness of breath", "migraines", "als",
+    }
+)  # fmt: skip
+"""Weak words that count after `has` too, as nothing but people has them."""
 _IT_WORD = re.compile(
     r"\b(?:server|disk|hardware|network|software|router|cable|driver|firmware|database|memory|cpu|power supply|battery|"
     r"bug|fault|failure|outage|leak|config\w*|cache|dns|query|index|laptop|printer|port|timeout|latency|engine|switch)\b"
@@ -162,7 +170,9 @@ def _literal_judge(kind: str, weak: bool) -> Judge:
             nearby = look_behind(text, start, 70)
             if kind == "MEDICATION":
                 nearby += " " + look_ahead(text, end, 40)
-            if telling.search(nearby) is None:
+            if telling.search(nearby) is None and not (
+                kind == "DIAGNOSIS" and text[start:end].lower() in _HAD_BY_PEOPLE and _HAS.search(nearby)
+            ):
                 return None
         return _found(kind, start, end, 0.75 if weak else 0.9)
 
@@ -360,7 +370,8 @@ DETECTORS = [
         caseless=True,
     ),
     Detector(
-        r"\b(?:member(?:ship)?[ _-]?(?:id|number|no|#)|policy (?:id|number|no|#)|subscriber[ _-]?(?:id|number|no|#)?|"
+        r"\b(?:(?:member|policy|subscriber|group) ?#|(?:member(?:ship)?[ _-]?(?:id|number|no|#)|"
+        r"policy (?:id|number|no|#)|subscriber[ _-]?(?:id|number|no|#)?|"
         r"insurance (?:id|number|no|policy|member|card)|health ?(?:care)? ?plan|health ?plan ?id|"
         r"plan (?:id|number|member)|"
         r"beneficiary(?: id| number)?|medicare|medicaid|\bmbi\b|\bhicn\b|group (?:number|no|id)|"
@@ -368,7 +379,7 @@ DETECTORS = [
         r"blue cross(?: blue shield)?|bcbs|aetna|cigna|humana|kaiser|united ?healthcare|tricare|anthem|"
         r"health insurance|"
         r"versichertennummer|krankenkasse|krankenversicherung|carte vitale|securite sociale|tarjeta sanitaria|"
-        r"numero de afiliado|afiliado|tessera sanitaria|hpid)\b",
+        r"numero de afiliado|afiliado|tessera sanitaria|hpid)\b)",
         _judge_plan_id,
         caseless=True,
     ),

@@ -59,7 +59,8 @@ def _judge_nanp(text: str, start: int, end: int) -> Finding | None:
             first = start - len(prefix)
             break
     digits = [character for character in text[start:end] if character.isdigit()]
-    if digits[0] in "01" or digits[3] in "01":
+    # 555 is no area code: made-up numbers bear it, with any exchange behind.
+    if digits[0] in "01" or (digits[3] in "01" and digits[:3] != ["5", "5", "5"]):
         return None
     before = text[first - 1 : first]
     if (

@@ -103,6 +103,9 @@ _PERSON_BEHAVES = re.compile(
 
 
 def _judge_pair(text: str, start: int, end: int) -> Finding | None:
+    word = text[start : text.find(" ", start, end)].lower()
+    if word in _COMMON and word not in _GIVEN and word not in _MODAL_NAMES:  # most capitalised pairs end here
+        return None
     before = text[start - 1 : start]
     if before and (before.isalnum() or before in "-_./@#" or (before == "'" and text[start - 2 : start - 1].isalnum())):
         return None
