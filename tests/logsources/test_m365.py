@@ -82,6 +82,20 @@ async def test_a_large_blob_is_given_in_parts(
     assert len(set(given)) == len(given) == 25
 
 
+async def test_a_source_that_takes_many_fetches_becomes_up_to_date_while_time_goes_on(
+    microsoft: Microsoft, connector: Microsoft365, outbound: Outbound, clock: Clock
+) -> None:
+    made = clock.time - timedelta(minutes=5)
+    microsoft.blobs["Audit.General"] = [(made, "b1", [audit_record(n, made) for n in range(25)])]
+    cursor, fetches, more = None, 0, True
+    while more:
+        result = await connector.fetch(outbound, CONFIG, SECRET, cursor, 10)
+        cursor, more, fetches = result.cursor, result.more, fetches + 1
+        clock.advance(seconds=1)
+        assert fetches < 10
+    assert fetches == 3
+
+
 async def test_expired_content_is_passed_over(
     microsoft: Microsoft, connector: Microsoft365, outbound: Outbound, clock: Clock
 ) -> None:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from bailiwick.logsources.connectors.webhook import MAX_BODY_BYTES, MAX_EVENTS, read_events, sign, verify
-from bailiwick.logsources.errors import WebhookRefused
+from bailiwick.kernel.errors import InvalidInput
+from bailiwick.logsources.connectors.webhook import (
+    MAX_BODY_BYTES,
+    MAX_EVENTS,
+    check_signature,
+    read_events,
+    read_signature,
+    sign,
+)
+from bailiwick.logsources.errors import WebhookSignatureInvalid
 from bailiwick.secrets import Secret
 from tests.logsources.conftest import Clock
 
 SECRET = Secret("whsec_4f2a")
 BODY = b'{"id":"e1","action":"door.opened","at":"2026-05-12T13:59:00Z"}'
+
+
+def verify(secret: Secret, header: str, body: bytes, *, now: datetime) -> None:
+    check_signature(secret, read_signature(header, now=now), body)
 
 
 def test_a_known_signature(clock: Clock) -> None:
@@ -36,7 +48,7 @@ def test_the_tolerance(clock: Clock, seconds: int, fresh: bool) -> None:
     if fresh:
         verify(SECRET, header, BODY, now=now)
     else:
-        with pytest.raises(WebhookRefused, match="older or newer"):
+        with pytest.raises(WebhookSignatureInvalid, match="older or newer"):
             verify(SECRET, header, BODY, now=now)
 
 
@@ -53,15 +65,14 @@ def test_the_tolerance(clock: Clock, seconds: int, fresh: bool) -> None:
     ],
 )
 def test_every_altered_header_is_refused(clock: Clock, alter: Any) -> None:
-    with pytest.raises(WebhookRefused) as raised:
+    with pytest.raises(WebhookSignatureInvalid):
         verify(SECRET, alter(sign(SECRET, BODY, at=clock.time)), BODY, now=clock.time)
-    assert not raised.value.authentic
 
 
 def test_an_altered_body_and_an_empty_secret_are_refused(clock: Clock) -> None:
-    with pytest.raises(WebhookRefused):
+    with pytest.raises(WebhookSignatureInvalid):
         verify(SECRET, sign(SECRET, BODY, at=clock.time), BODY + b" ", now=clock.time)
-    with pytest.raises(WebhookRefused):
+    with pytest.raises(WebhookSignatureInvalid):
         verify(Secret(""), sign(Secret(""), BODY, at=clock.time), BODY, now=clock.time)
 
 
@@ -81,7 +92,7 @@ def test_events_are_read_once_by_id() -> None:
         (b"no", "not JSON"),
         (b"[]", "must be an event"),
         (b'{"events":7}', "must be an event"),
-        (b'{"events":[7]}', r"events\[0\] must be an object"),
+        (b'{"events":[7]}', r"events\[0\]: must be an object"),
         (b'{"action":"x","at":"2026-05-12T13:59:00Z"}', r"\.id"),
         (b'{"id":"","action":"x","at":"2026-05-12T13:59:00Z"}', r"\.id"),
         (b'{"id":"e","action":"\\u0000","at":"2026-05-12T13:59:00Z"}', r"\.action"),
@@ -94,6 +105,5 @@ def test_events_are_read_once_by_id() -> None:
     ],
 )
 def test_a_wrong_body_names_what_is_wrong(body: bytes, named: str) -> None:
-    with pytest.raises(WebhookRefused, match=named) as raised:
+    with pytest.raises(InvalidInput, match=named):
         read_events(body)
-    assert raised.value.authentic

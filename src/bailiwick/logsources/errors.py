@@ -1,23 +1,51 @@
-"""Why a fetch did not work. `str()` is what the organization reads as the source's `fetch_error`.
+"""What can go wrong with log sources.
 
-FetchFailed            base; the cursor stays where it was, so nothing is skipped
-├── ConfigUnusable     the source's `config` or the form of its secret does not do for this provider
-├── SecretRefused      the provider does not accept the secret
-├── Throttled          the provider asks to wait
-├── ProviderRefused    any other refusal, with the provider's status and code
-└── AnswerUnusable     an answer that is not what the provider documents: no JSON, too large, endless pages
-WebhookRefused         an inbound request that is not signed as it must be, or not readable
+Of use cases (kernel's family):
+    LogSourceNotFound        404
+    LogSourceForeign         403  removing another organization's
+    LogSourceDisabled        409  events for a source that is switched off
+    WebhookSignatureInvalid  400
+Of a fetch; `str()` is what the organization reads as the source's `fetch_error`:
+    FetchFailed              the cursor stays before what failed, so nothing is skipped
+    ├── ConfigUnusable       the source's `config` or the form of its secret does not do for this provider
+    ├── SecretRefused        the provider does not accept the secret
+    ├── Throttled            the provider asks to wait
+    ├── ProviderRefused      any other refusal, with the provider's status and code
+    └── AnswerUnusable       not what the provider documents: no JSON, another form, endless pages
 """
 
+from bailiwick.kernel.errors import BailiwickError, Conflict, Forbidden, NotFound
+from bailiwick.logsources.events import clean_text
+
 MAX_REASON = 500
+
+
+class LogSourceNotFound(NotFound):
+    """Log source not found"""
+
+
+class LogSourceForeign(Forbidden):
+    """Forbidden"""
+
+
+class LogSourceDisabled(Conflict):
+    """This log source is disabled: it takes no events."""
+
+    code = "LOG_SOURCE_DISABLED"
+
+
+class WebhookSignatureInvalid(BailiwickError):
+    """The request is not signed as it must be."""
+
+    status, code = 400, "WEBHOOK_SIGNATURE_INVALID"
 
 
 class FetchFailed(Exception):
     """`reason` is one sentence without credentials."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason[:MAX_REASON])
-        self.reason = reason[:MAX_REASON]
+        self.reason = clean_text(reason)[:MAX_REASON]
+        super().__init__(self.reason)
 
 
 class ConfigUnusable(FetchFailed):
@@ -49,11 +77,3 @@ class ProviderRefused(FetchFailed):
 
 class AnswerUnusable(FetchFailed):
     """The provider's answer cannot be worked with."""
-
-
-class WebhookRefused(Exception):
-    """`reason` says what is wrong with the request; `authentic` tells a bad signature from a bad body."""
-
-    def __init__(self, reason: str, *, authentic: bool) -> None:
-        super().__init__(reason)
-        self.reason, self.authentic = reason, authentic

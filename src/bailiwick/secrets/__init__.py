@@ -1,5 +1,6 @@
 """Secrets: kept sealed, named by reference, revealed only where they are used."""
 
+from bailiwick.secrets.configured import secret_of, secret_of_installation
 from bailiwick.secrets.errors import (
     GrantFailed,
     GrantRefused,
@@ -24,6 +25,7 @@ from bailiwick.secrets.references import (
     check_reference,
     resolve,
 )
+from bailiwick.secrets.store import SecretInfo, delete_secret, list_secrets, put_secret
 from bailiwick.secrets.values import Secret
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Grants",
     "Secret",
     "SecretError",
+    "SecretInfo",
     "SecretNotFound",
     "SecretProvider",
     "SecretReferenceInvalid",
@@ -43,7 +46,12 @@ __all__ = [
     "ServiceAccount",
     "check_reference",
     "client_credentials_token",
+    "delete_secret",
+    "list_secrets",
+    "put_secret",
     "resolve",
     "retry_after_seconds",
+    "secret_of",
+    "secret_of_installation",
     "service_account_token",
 ]

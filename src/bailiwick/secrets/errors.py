@@ -1,28 +1,31 @@
 """What can go wrong with a secret. None of the messages holds a secret's value.
 
-SecretError
-├── SecretReferenceInvalid   the name itself is malformed
-├── SecretNotFound           no provider knows the name for this organization
-├── SecretUnavailable        a provider that may know it did not answer
-└── EnvelopeInvalid          a stored value does not open: other key, other owner, or altered
-GrantFailed                  a token endpoint gave no token
-└── GrantRefused             it said that the credential is wrong
+BailiwickError
+└── SecretError
+    ├── SecretReferenceInvalid  400  the name itself is malformed
+    ├── SecretNotFound          404  no provider has the name for this organization
+    └── SecretUnavailable       502  a provider that may have it did not give it
+GrantFailed                     a token endpoint gave no token; callers turn it into an error of their own
+└── GrantRefused                it said that the credential is wrong
 """
 
+from bailiwick.kernel.errors import BailiwickError
 
-class SecretError(Exception):
-    """Base; `str()` is a sentence for the organization's administrator."""
+
+class SecretError(BailiwickError):
+    """Base; the message is for the organization's administrator."""
 
 
 class SecretReferenceInvalid(SecretError):
-    """The name is not 1-255 letters, digits, `-` or `_`."""
+    """A secret reference is 1-255 letters, digits, hyphens or underscores."""
 
-    def __init__(self) -> None:
-        super().__init__("A secret reference is 1-255 letters, digits, hyphens or underscores.")
+    status, code = 400, "VALIDATION_ERROR"
 
 
 class SecretNotFound(SecretError):
-    """Not found, or found but not granted to this organization: the two are not told apart."""
+    """Not there, or there but not granted to this organization: the two are not told apart."""
+
+    status, code = 404, "NOT_FOUND"
 
     def __init__(self, reference: str) -> None:
         super().__init__(f"No secret named {reference!r} is available to this organization.")
@@ -30,18 +33,13 @@ class SecretNotFound(SecretError):
 
 
 class SecretUnavailable(SecretError):
-    """The place where the secret is kept could not be asked."""
+    """The place where the secret is kept could not be asked, or what it keeps cannot be opened."""
+
+    status, code = 502, "SECRET_UNAVAILABLE"
 
     def __init__(self, reference: str, reason: str) -> None:
-        super().__init__(f"The secret {reference!r} could not be read: {reason}")
+        super().__init__(f"The secret {reference!r} could not be read: {reason.rstrip('.')}.")
         self.reference, self.reason = reference, reason
-
-
-class EnvelopeInvalid(SecretError):
-    """Decryption or authentication failed."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The stored secret does not open: {reason}.")
 
 
 class GrantFailed(Exception):

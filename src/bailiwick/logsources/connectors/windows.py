@@ -8,6 +8,7 @@ bounded (MAX_SEEN, the newest kept): beyond it the store's own uniqueness of (so
 
 import base64
 import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from bailiwick.logsources.events import LogEvent
 MAX_SEEN = 4_000
 MAX_PAGES_PER_FETCH = 200
 MAX_PAGES_PER_WINDOW = 10_000
+MAX_SECONDS_PER_FETCH = 120.0
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -84,8 +86,8 @@ class _Place(msgspec.Struct):
 async def read_windows(
     names: Sequence[str], cursor: Cursor | None, limit: int, *, now: datetime, policy: Policy, read: ReadPage
 ) -> FetchResult:
-    """Read pages of the streams, the one furthest behind first, until about `limit` records, all up to date or the
-    page bound of one fetch is met.
+    """Read pages of the streams, the one furthest behind first, until about `limit` records, all up to date, or the
+    bound of pages or time of one fetch is met.
 
     A stream that fails leaves the others be; FetchFailed is raised when no stream got on.
     """
@@ -120,15 +122,16 @@ async def read_windows(
 
 
 class _Budget:
-    """Records and pages left to this fetch."""
+    """Records, pages and time left to this fetch."""
 
     def __init__(self, limit: int) -> None:
         self.limit = self.records = max(1, limit)
         self.pages = MAX_PAGES_PER_FETCH
+        self.until = time.monotonic() + MAX_SECONDS_PER_FETCH
 
     @property
     def spent(self) -> bool:
-        return self.records <= 0 or self.pages <= 0
+        return self.records <= 0 or self.pages <= 0 or time.monotonic() > self.until
 
     def page_size(self, policy: Policy) -> int:
         """The same for every page, as a page token holds only for the request that it came from: so the last page may
@@ -161,6 +164,8 @@ async def _pages(
         token = _digest(page.next)
         if page.next is not None and (token in tokens or stream.pages >= MAX_PAGES_PER_WINDOW):
             raise AnswerUnusable(f"The pages of {name} do not end: the provider repeats itself.")
+        if b"\\u0000" in msgspec.json.encode(page.next):
+            raise AnswerUnusable(f"The provider's page token for {name} cannot be stored.")
         tokens.add(token)
         fresh = _unseen(stream, window, page.events, policy)
         stream.page, stream.pages = page.next, stream.pages + 1
@@ -187,7 +192,9 @@ def _close_window(stream: _Stream, policy: Policy) -> None:
 
 
 def _is_behind(stream: _Stream, now: datetime, policy: Policy) -> bool:
-    return stream.since is None or stream.since < now - policy.settle
+    """Whether a window is missing. What has passed since this one began does not count: else a source whose overlap
+    takes more than one fetch to read again would never be up to date."""
+    return stream.since is None or stream.since < now - policy.settle - policy.overlap
 
 
 def _unseen(stream: _Stream, window: Window, events: Sequence[LogEvent], policy: Policy) -> list[LogEvent]:
