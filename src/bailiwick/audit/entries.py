@@ -122,7 +122,7 @@ def row_hash(prev_hash: str, body: str) -> str:
 
 def leaf_data(entry: Entry) -> bytes:
     """The tree's leaf: RFC 8785 JSON of every stored field but `body`, which `row_hash` stands for."""
-    # Names are in order and no value needs an escape, so this is the canonical form; the same text is made in SQL.
+    # Names are in order and no value needs an escape, so this is the canonical form.
     return (
         f'{{"chain":"{entry.chain}","id":"{entry.id}","organization_id":"{entry.organization_id}",'
         f'"prev_hash":"{entry.prev_hash}","row_hash":"{entry.row_hash}","sequence":{entry.sequence}}}'
