@@ -6,31 +6,26 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+from sqlalchemy import select
 
-from bailiwick.identity import Caller
-from bailiwick.identity.callers import Credential
+from bailiwick import ledger
+from bailiwick.identity import Caller, Credential
 from bailiwick.invocations.admission import admit
 from bailiwick.invocations.records import record
 from bailiwick.invocations.requests import Admission, Charge, Decision, Inspection, Settlement, Status, Usage
 from bailiwick.invocations.settlement import settle
-from bailiwick.kernel import ids
-from bailiwick.kernel.database import APPLICATION_ROLE
-from bailiwick.kernel.embedded import DATABASE
+from bailiwick.kernel import database, ids
 
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers")
 BATCH = 500
 LEASE_SECONDS = 300
-BOUNDLESS = 2**60
-"""Stands for "no limit" in a budget; leaves room to add to it without overflow."""
+MANY = 10**13
+"""Runs, or micro-dollars for them, that no benchmark uses up."""
 
 
 def embedded_url(data_dir: Path) -> str:
-    """A superuser's URL of the embedded server that runs on `data_dir`, without a handle that would keep it alive.
-
-    Port and socket folder are the fourth and fifth line of its postmaster.pid. Raises FileNotFoundError when none runs.
-    """
-    lines = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
-    return f"postgresql://postgres@/{DATABASE}?host={lines[4]}&port={lines[3]}"
+    """A superuser's URL of the embedded server of a running installation. Raises FileNotFoundError when none runs."""
+    return (data_dir / "database.url").read_text().strip()
 
 
 def organization_uuid(public_id: str) -> UUID:
@@ -50,15 +45,21 @@ async def database_facts(url: str) -> tuple[str, dict[str, str]]:
 
 
 async def raise_limits(url: str, organization_id: UUID) -> None:
-    """Lets an organisation run without end: its budgets know no limit, its accounts no floor. Balances still add up."""
-    connection = await asyncpg.connect(url)
+    """Lets a provisioned organisation run as often as it likes: a grant to its key, and more runs in its period."""
+    opened = database.Database(url)
+    database.use(opened)
     try:
-        await connection.execute(
-            "update budgets set limit_amount = $2 where organization_id = $1", organization_id, BOUNDLESS
-        )
-        await connection.execute("update accounts set floor = null where organization_id = $1", organization_id)
+        async with database.tenant_transaction(organization_id) as session:
+            for budget in (await session.scalars(select(ledger.Budget))).all():
+                await ledger.set_limit(session, organization_id, budget.id, MANY)
+            keys = select(ledger.Account).where(
+                ledger.Account.kind == "virtual_key", ledger.Account.closed_at.is_(None)
+            )
+            for account in (await session.scalars(keys)).all():
+                await ledger.grant(session, organization_id, account.id, MANY, "benchmark")
     finally:
-        await connection.close()
+        database.use(None)
+        await opened.close()
 
 
 async def load_history(url: str, organization_id: UUID, rows: int, advance: Callable[[int], None]) -> None:
@@ -67,10 +68,9 @@ async def load_history(url: str, organization_id: UUID, rows: int, advance: Call
     They repeat who called and what paid in the newest run of the organisation, which must have one. `advance` is told
     how many more are written. Raises LookupError without such a run.
     """
-    connection = await asyncpg.connect(url)
+    connection = await database.Database(url).connect()
     try:
         caller, charge, amount, target = await newest_run(connection, organization_id)
-        await connection.execute(f"set role {APPLICATION_ROLE}")
         for start in range(0, rows, BATCH):
             count = min(BATCH, rows - start)
             items = [
@@ -104,6 +104,7 @@ async def newest_run(
     connection: "asyncpg.Connection[asyncpg.Record]", organization_id: UUID
 ) -> tuple[Caller, Charge, int, str]:
     """Who called, what paid, how much was held, and the agent, in an organisation's newest completed run."""
+    await connection.execute("select set_config('bailiwick.organization_id', $1, false)", str(organization_id))
     row = await connection.fetchrow(
         "select v.subject, v.membership_id, v.virtual_key_id, v.target_name, h.debit_account_id, h.credit_account_id,"
         " h.amount, h.budget_ids, o.version from invocations v"
