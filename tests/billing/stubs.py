@@ -48,6 +48,7 @@ class LiteLLMStub(_Server):
         self.broken: set[str] = set()
         self.deaf: set[str] = set()
         self.together: asyncio.Barrier | None = None
+        self.issued = asyncio.Event()
         self._master_key = master_key
         self._application.router.add_post("/key/generate", self._generate)
         self._application.router.add_post("/key/delete", self._delete)
@@ -79,6 +80,7 @@ class LiteLLMStub(_Server):
         raw = f"sk-{secrets.token_urlsafe(16)}"
         token = sha256(raw.encode()).hexdigest()
         self.keys[token] = {**body, "spend": 0.0, "raw": raw}
+        self.issued.set()
         if self.together is not None:
             await self.together.wait()
         return self._answer(request, {"key": raw, "token": token, "token_id": token, "key_alias": body["key_alias"]})

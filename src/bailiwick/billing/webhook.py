@@ -58,7 +58,7 @@ async def receive_event(body: bytes, signature: str | None) -> None:
     verify_signature(body, signature, await _webhook_secret(), at=now().timestamp())
     try:
         event: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return
     facts = facts_of(event, received=int(now().timestamp())) if isinstance(event, dict) else None
     if facts is None:
