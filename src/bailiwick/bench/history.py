@@ -11,7 +11,7 @@ from sqlalchemy import select
 from bailiwick import ledger
 from bailiwick.identity import Caller, Credential
 from bailiwick.invocations.admission import admit
-from bailiwick.invocations.records import record
+from bailiwick.invocations.records import record, sha256_hex
 from bailiwick.invocations.requests import Admission, Charge, Decision, Inspection, Settlement, Status, Usage
 from bailiwick.invocations.settlement import settle
 from bailiwick.kernel import database, ids
@@ -140,7 +140,7 @@ def completed(admission: Admission, number: int) -> Settlement:
         main_text=f"ticket {number}",
         inspection=Inspection(Decision.BYPASS, (), ()),
         usage=Usage(model="rules", cost_micros=admission.amount_micros),
-        response=f"answer {number}",
+        output_hash=sha256_hex(f"answer {number}"),
         status=Status.COMPLETED,
         error_code=None,
         latency_ms=1,
