@@ -443,3 +443,32 @@ def test_verification_mails_are_counted_before_anything_else(client: httpx.Clien
     assert (limited.status_code, limited.json()["code"]) == (429, "RATE_LIMITED")
     assert 1 <= int(limited.headers["retry-after"]) <= 60
     assert client.post("/api/v1/auth/resend-verification", json={"email": "nobody"}).status_code == 400
+
+
+def test_the_link_in_the_mail_asks_before_it_verifies(client: httpx.Client, account: Account, rows: Rows) -> None:
+    body: str = rows.one("select body from mails where recipient = %s", account.email)["body"]
+    link = next(line for line in body.splitlines() if "token=" in line)
+    asked = client.get(link)
+    assert asked.status_code == 200
+    assert _me(client, account.access_token).json()["emailVerified"] is False
+    token = link.split("token=")[1]
+    assert f'value="{token}"' in asked.text
+    confirmed = client.post("/verify-email", data={"token": token})
+    assert confirmed.status_code == 200
+    assert account.email in confirmed.text
+    assert _me(client, account.access_token).json()["emailVerified"] is True
+    assert client.post("/verify-email", data={"token": token}).status_code == 400
+    hostile = client.get("/verify-email", params={"token": '"><script>'})
+    assert "<script>" not in hostile.text
+
+
+async def test_a_verification_token_is_used_once_however_many_try(async_client: httpx.AsyncClient, rows: Rows) -> None:
+    account = await sign_up_async(async_client)
+    token = _verification_token(rows, account.email)
+    answers = await asyncio.gather(
+        *(async_client.post("/api/v1/auth/verify-email", json={"token": token}) for _ in range(5)),
+        async_client.post("/api/v1/auth/resend-verification", json={"email": account.email}),
+    )
+    assert sum(answer.status_code == 200 for answer in answers[:5]) <= 1
+    assert answers[5].status_code in (200, 409)
+    assert (answers[5].status_code == 409) == any(answer.status_code == 200 for answer in answers[:5])

@@ -11,7 +11,7 @@ from typing import Any
 
 from litestar import Request
 
-from bailiwick.kernel.errors import InvalidInput
+from bailiwick.kernel.errors import InvalidInput, NotFound
 
 _DEEPEST = 200
 # An escaped NUL whose backslash is not itself escaped.
@@ -32,9 +32,9 @@ def _check_depth(body: bytes) -> None:
 
 
 async def refuse_unstorable_text(request: Request[Any, Any, Any]) -> None:
-    """Litestar before-request hook of every family's Router; see the module. Raises InvalidInput."""
+    """Litestar before-request hook of every family's Router; see the module. Raises InvalidInput, NotFound."""
     if b"%00" in request.scope.get("raw_path", b"") or "\0" in request.scope["path"]:
-        raise InvalidInput.of("path", "holds the character U+0000")
+        raise NotFound  # nothing has such a name
     if b"%00" in request.scope["query_string"]:
         raise InvalidInput.of("query", "holds the character U+0000")
     body = await request.body()

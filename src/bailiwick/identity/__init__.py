@@ -25,6 +25,7 @@ from bailiwick.identity.sessions import Tokens, log_out, refresh
 from bailiwick.identity.sign_in import change_password, log_in
 from bailiwick.identity.sign_up import Founder, SignedIn, SignedUp, add_member, register, sign_up
 from bailiwick.identity.tables import ApiKey, Mail, Membership, Organization, User, VirtualKey
+from bailiwick.identity.upkeep import delete_expired
 from bailiwick.identity.virtual_keys import create_virtual_key, revoke_virtual_key
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "create_api_key",
     "create_organization",
     "create_virtual_key",
+    "delete_expired",
     "deliver_mails",
     "find_external_organization",
     "find_member",

@@ -89,16 +89,18 @@ async def verify_email(token: str) -> str:
     Raises VerificationInvalid, VerificationExpired.
     """
     async with system_transaction(CrossTenantUse.ACCOUNT) as session:
-        # The lock decides between two uses of one token.
-        found = await session.scalar(
-            select(EmailVerification).where(EmailVerification.token_hash == hash_token(token)).with_for_update()
-        )
+        one = select(EmailVerification).where(EmailVerification.token_hash == hash_token(token))
+        found = await session.scalar(one)
+        if found is None:
+            raise VerificationInvalid
+        # The user's row decides between two uses of one token; it comes first here as in `resend_verification`.
+        user = (await session.scalars(select(User).where(User.id == found.user_id).with_for_update())).one()
+        found = await session.scalar(one.execution_options(populate_existing=True))
         if found is None or len(token) != _TOKEN_LENGTH or found.used_at is not None or found.cancelled_at is not None:
             raise VerificationInvalid
         if found.expires_at <= now():
             raise VerificationExpired
         found.used_at = now()
-        user = (await session.scalars(select(User).where(User.id == found.user_id))).one()
         user.email_verified_at = user.email_verified_at or now()
         await session.flush()
         await _audit_at_home(session, user.id, "user.email_verified")

@@ -140,9 +140,11 @@ async def update_workspace(
     given: dict[str, Any] = {"name": name, "slug": slug, "vertical": vertical}
     try:
         async with tenant_transaction(caller.tenant) as session:
-            # FOR UPDATE: two administrators who sign at once leave one signature.
+            # Locked: two administrators who sign at once leave one signature. Rows that refer to it need not wait.
             organization = (
-                await session.scalars(select(Organization).where(Organization.id == caller.tenant).with_for_update())
+                await session.scalars(
+                    select(Organization).where(Organization.id == caller.tenant).with_for_update(key_share=True)
+                )
             ).one()
             changed = {
                 field: value

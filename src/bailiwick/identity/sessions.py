@@ -102,6 +102,15 @@ async def refresh(presented: str) -> Tokens:
             access_token, seconds = await issue_access_token(
                 user_id=live.user_id, organization_id=live.organization_id, session_id=session_id, role=role
             )
+            await narrow(session, live.organization_id)
+            await audit.append(
+                session,
+                live.organization_id,
+                action="session.refreshed",
+                actor=encode(Prefix.USER, live.user_id),
+                subject=encode(Prefix.SESSION, session_id),
+                attributes={},
+            )
             return Tokens(access_token, refresh_token, seconds)
         known = await session.scalar(select(RefreshToken).where(RefreshToken.token_hash == digest))
         if known is not None and known.used_at is not None:

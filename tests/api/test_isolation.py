@@ -1,0 +1,83 @@
+"""Every operation that is served, for every caller who may not use it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from bailiwick.kernel.ids import Prefix, decode
+from tests.api.accounts import Account, bearer, sign_up
+from tests.api.conftest import Rows
+from tests.api.contract import Operation, operations
+
+_ANY_ID = "01JQ0000000000000000000000"
+
+
+def _served(client: httpx.Client) -> list[Operation]:
+    document: dict[str, Any] = client.get("/openapi.json").json()
+    here = {
+        item[method]["operationId"]
+        for item in document["paths"].values()
+        for method in item
+        if isinstance(item[method], dict) and "operationId" in item[method]
+    }
+    return [operation for operation in operations() if operation.id in here]
+
+
+def _address(operation: Operation) -> str:
+    return re.sub(r"\{[^/{}]+\}", _ANY_ID, operation.path)
+
+
+def _refuses_strangers(operation: Operation) -> bool:
+    security = operation.item.get("security")
+    return security is None or (security != [] and {} not in security)
+
+
+def test_every_operation_with_a_credential_refuses_strangers(client: httpx.Client) -> None:
+    checked = [operation for operation in _served(client) if _refuses_strangers(operation)]
+    assert len(checked) >= 5
+    for operation in checked:
+        for headers in ({}, bearer("nonsense"), bearer("vk_" + "0" * 32 + f"_ws_{_ANY_ID}")):
+            # Credentials are looked at before the body.
+            answer = client.request(operation.method, _address(operation), headers=headers, content=b"{")
+            assert answer.status_code == 401, operation.id
+            assert answer.json()["code"] in ("UNAUTHENTICATED", "E_UNAUTHORIZED"), operation.id
+
+
+@pytest.mark.parametrize("role", ["ADMIN", "EM", "DEVELOPER", "VIEWER"])
+def test_every_operation_refuses_roles_below_its_own(
+    client: httpx.Client, account: Account, rows: Rows, role: str
+) -> None:
+    ranks = ["VIEWER", "DEVELOPER", "EM", "ADMIN", "OWNER"]
+    organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
+    rows.run("update memberships set role = %s where organization_id = %s", role, organization_id)
+    for operation in _served(client):
+        needed = operation.item.get("x-min-role")
+        if needed is None or ranks.index(role) >= ranks.index(needed):
+            continue
+        answer = client.request(operation.method, _address(operation), headers=account.headers, content=b"{")
+        assert answer.status_code == 403, operation.id
+
+
+def test_nothing_of_another_workspace_is_seen_or_changed(client: httpx.Client, account: Account, rows: Rows) -> None:
+    """Walks every operation with the ids that another organization's rows have."""
+    other = sign_up(client)
+    organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
+    before = rows.one("select * from organizations where id = %s", organization_id)
+    audited = rows.one("select count(*) from audit_entries where organization_id = %s", organization_id)
+    names = [account.workspace_id, account.user_id, account.body["apiKey"]["keyId"], account.email]
+    for operation in _served(client):
+        if operation.id in ("governance_auth_logout", "governance_auth_change_password") or operation.is_public:
+            continue
+        for name in names:
+            address = re.sub(r"\{[^/{}]+\}", name, operation.path)
+            answer = client.request(operation.method, address, headers=other.headers, json={"workspaceId": name})
+            seen = answer.text.replace(name, "") if answer.status_code >= 400 else answer.text
+            assert not any(one in seen for one in names), operation.id
+            if "{" in operation.path and operation.method != "get":
+                assert answer.status_code >= 400, operation.id
+    assert rows.one("select * from organizations where id = %s", organization_id) == before
+    assert rows.one("select count(*) from audit_entries where organization_id = %s", organization_id) == audited
