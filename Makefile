@@ -48,6 +48,8 @@ lock: ## Renews requirements.lock from pyproject.toml
 
 docs: $(INSTALLED) ## Renews the generated pages of docs/reference
 	$(BIN)/bailiwick settings --markdown > docs/reference/settings.md
+	$(BIN)/bailiwick errors --markdown > docs/reference/errors.md
+	$(BIN)/bailiwick commands > docs/reference/cli.md
 
 bench: $(INSTALLED) ## Runs the benchmarks of docs/benchmarks.md
 	$(BIN)/bailiwick bench dlp

@@ -1,4 +1,4 @@
-"""`bailiwick openapi` and `bailiwick settings`: what this installation serves and what can be set."""
+"""What this installation serves, takes and refuses: `bailiwick openapi`, `settings`, `errors`, `commands`."""
 
 from __future__ import annotations
 
@@ -45,3 +45,32 @@ def settings_reference(*, markdown: bool = False) -> None:
         for row in rows:
             table.add_row(row.variable, row.type, row.default, row.meaning)
         console.print(table)
+
+
+def errors_reference(*, markdown: bool = False) -> None:
+    """Lists every error code with its HTTP status and meaning.
+
+    Parameters
+    ----------
+    markdown
+        As the page of the reference documentation.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from bailiwick.cli.errors_reference import reference, reference_markdown
+
+    if markdown:
+        print(reference_markdown(), end="")
+        return
+    table = Table("Status", "Code", "Meaning", expand=True)
+    for row in reference():
+        table.add_row(str(row.status), row.code, "\n".join(row.meanings))
+    Console().print(table)
+
+
+def commands_reference() -> None:
+    """Prints every command with its parameters, as the page of the reference documentation."""
+    from bailiwick.cli.commands_reference import reference_markdown
+
+    print(reference_markdown(), end="")
