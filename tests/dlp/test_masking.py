@@ -17,8 +17,13 @@ _KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "abcdEFGH0123+/xy" * 120 + "\n-----
 _LONG = "Some ordinary words stand here. " * 12 + "{}" + " filler words follow" * 40 + _KEY + " end " * 80
 
 
-def _streamed(text: str, sizes: list[int]) -> tuple[str, list[Finding]]:
-    masker, position = StreamMasker(), 0
+_SECRETS = frozenset({Category.SECRET})
+
+
+def _streamed(
+    text: str, sizes: list[int], categories: frozenset[Category] = frozenset(Category)
+) -> tuple[str, list[Finding]]:
+    masker, position = StreamMasker(categories), 0
     pieces: list[str] = []
     while position < len(text):
         size = sizes[len(pieces) % len(sizes)]
@@ -84,6 +89,41 @@ def test_stream_masks_as_the_whole_text_is_masked() -> None:
     masked, findings = _streamed(text, [7])
     assert masked == mask(text, scan(text))
     assert findings == scan(text)
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=40)
+def test_of_some_categories_only_theirs_is_masked_and_everything_found(sizes: list[int]) -> None:
+    text = (
+        "Some ordinary words stand here. " * 12 + ", ".join(_VALUES) + " filler words follow" * 40 + _KEY + " end " * 80
+    )
+    masked, findings = _streamed(text, sizes, _SECRETS)
+    assert masked == mask(text, [finding for finding in scan(text) if finding.category is Category.SECRET])
+    assert findings == scan(text)
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+@settings(deadline=None, max_examples=60)
+def test_a_finding_is_told_before_its_text_goes_out(before: int, size: int) -> None:
+    text = ("Some words. " * 40)[:before] + " SSN 123-45-6789 and so on" + " and more words" * 40
+    value = text.index("123-45-6789")
+    masker = StreamMasker(_SECRETS)
+    given_out = ""
+    for position in range(0, len(text), size):
+        given_out += masker.feed(text[position : position + size])
+        assert masker.findings or len(given_out) <= value
+    assert given_out + masker.flush() == text
+    assert [(finding.type, finding.offset, finding.length) for finding in masker.findings] == [("SSN", value, 11)]
+
+
+def test_a_secret_behind_a_long_unmasked_finding_is_masked() -> None:
+    address = "j" * 40 + "." + "x" * 400 + "@" + "example." * 30 + "com"
+    secret = "AKIA" + "IOSFODNN7EXAMPLE"
+    for gap in (" ", ",", "/", " and its key is "):
+        masked, findings = _streamed(f"Mail {address}{gap}{secret} now. " + "words " * 100, [11], _SECRETS)
+        assert secret not in masked
+        assert address in masked
+        assert sum(finding.category is Category.SECRET for finding in findings) == 1
 
 
 def test_no_labelled_secret_leaks_through_a_stream() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from bailiwick.dlp.engine import scan
 from bailiwick.dlp.findings import Category, Finding
@@ -45,11 +45,13 @@ class StreamMasker:
     when its beginning is seen, and swallowed to its end. Raises `DlpUnavailable` as `scan` does; then nothing more may
     go out.
 
-    `findings` are those so far, offsets counted from the beginning of the stream.
+    `findings` are those so far, offsets counted from the beginning of the stream; one is there before any of its text
+    is given out. Only those of `categories` are masked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, categories: Collection[Category] = frozenset(Category)) -> None:
         self.findings: list[Finding] = []
+        self._categories = frozenset(categories)
         self._context = ""
         self._held = ""
         self._given_out = 0
@@ -99,7 +101,11 @@ class StreamMasker:
                 if start > 0:  # perhaps longer than we see: look again from its beginning
                     cut = min(cut, start)
                     break
-                self._swallowing, self._swallowed = finding, ""
+                if finding.category in self._categories:
+                    self._swallowing, self._swallowed = finding, ""
+            if finding.category not in self._categories:
+                self._note(finding, self._given_out + finding.offset - before)
+                continue
             pieces += (window[position:start], _mark(finding.category))
             position = end
             cut = max(cut, end)
@@ -109,6 +115,14 @@ class StreamMasker:
         pieces.append(window[position:cut])
         self._move_on(window[:cut])
         return "".join(pieces), cut
+
+    def _note(self, finding: Finding, offset: int) -> None:
+        """Notes a finding that is not masked: once, though it is seen again until the window has moved past it."""
+        length = finding.length
+        if self.findings and (last := self.findings[-1]).end > offset:
+            finding, offset, length = last, last.offset, max(last.end, offset + length) - last.offset
+            self.findings.pop()
+        self.findings.append(Finding(finding.type, finding.category, offset, length, finding.confidence))
 
     def _swallow(self, window: str) -> int:
         """Drops what still belongs to the secret that began before; answers how many code points that is."""
