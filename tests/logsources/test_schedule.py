@@ -1,0 +1,41 @@
+"""The schedule: DBOS on a real database fetches what is due, without anyone asking."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from dbos import DBOS
+
+from bailiwick.kernel import durable
+from bailiwick.kernel.database import Database
+from bailiwick.logsources import create_source, list_sources
+from bailiwick.logsources.schedule import schedule
+from tests.logsources.organizations import new_caller
+
+
+async def test_a_due_source_is_fetched_by_the_schedule(db: Database, database_url: str) -> None:
+    caller = await new_caller()
+    # Without a secret the fetch ends before it would reach the provider; that it was tried shows in the row.
+    await create_source(
+        caller, source_type="gcp_cloud_audit", display_name="x", config={"projectId": "acme"}, secret_ref=None
+    )
+    await durable.start(database_url, [schedule(1)])
+    try:
+        for _ in range(600):
+            ticks = await DBOS.list_workflows_async(name="log_sources.fetch", status="SUCCESS")
+            if ticks and (await list_sources(caller))[0].fetch_error is not None:
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError("no tick came")
+        assert await durable.forget_finished() == 0  # they are kept for a day
+        assert await durable.forget_finished(older_than=timedelta(0)) >= 1
+    finally:
+        await durable.stop()
+
+
+@pytest.mark.parametrize(("seconds", "cron"), [(1, "*/1 * * * * *"), (30, "*/30 * * * * *"), (300, "0 * * * * *")])
+def test_the_tick_is_as_often_as_it_must_be(seconds: int, cron: str) -> None:
+    assert schedule(seconds)["schedule"] == cron
