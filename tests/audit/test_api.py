@@ -70,12 +70,14 @@ def leaf_hash_of(leaf: dict[str, Any]) -> bytes:
 
 
 async def test_an_entry_is_proved_from_the_answers_alone(owner: Visitor) -> None:
+    before = (await owner.read("checkpoint"))["size"]
+    assert before >= 1  # the organization's creation
     appended = await append_many(owner.organization_id, 9)
     checkpoint = await owner.read("checkpoint")
-    assert checkpoint["size"] == 10  # the organization's creation is the first entry
+    assert checkpoint["size"] == before + 9
     key = audit.VerifierKey.parse(checkpoint["verifier_key"])
     signed = audit.open_checkpoint(checkpoint["note"], key)
-    assert (signed.size, signed.root.hex(), signed.origin) == (10, checkpoint["root"], checkpoint["origin"])
+    assert (signed.size, signed.root.hex(), signed.origin) == (before + 9, checkpoint["root"], checkpoint["origin"])
 
     proof = await owner.read("proof", id=ids.encode(ids.Prefix.AUDIT_ENTRY, appended[4].id))
     assert proof["kind"] == "inclusion"
@@ -84,7 +86,7 @@ async def test_an_entry_is_proved_from_the_answers_alone(owner: Visitor) -> None
     assert leaf.hex() == proof["leaf_hash"]
     hashes = [bytes.fromhex(node) for node in proof["hashes"]]
     assert audit.verify_inclusion(leaf, proof["leaf"]["sequence"], signed.size, hashes, signed.root)
-    assert proof == await owner.read("proof", sequence=5)
+    assert proof == await owner.read("proof", sequence=before + 4)
 
 
 async def test_growth_is_proved_from_the_answers_alone(owner: Visitor) -> None:
@@ -110,16 +112,17 @@ async def test_the_export_verifies_offline(owner: Visitor) -> None:
     key = audit.VerifierKey.parse(kept["verifier_key"])
     earlier = [audit.open_checkpoint(kept["note"], key)]
     lines = answer.text.splitlines(keepends=True)
-    assert len(lines) == 33
+    assert len(lines) == kept["size"] + 32
     assert logs.verdicts(lines, key=key, earlier=earlier) == (None, None)
-    partial = (await owner.get("export", first=30)).text.splitlines(keepends=True)
+    partial = (await owner.get("export", first=kept["size"])).text.splitlines(keepends=True)
     assert logs.verdicts(partial, key=key, partial=True) == (None, None)
 
 
 async def test_entries_are_listed_and_their_hashes_recomputed(owner: Visitor) -> None:
     await append_many(owner.organization_id, 4)
+    size = (await owner.read("checkpoint"))["size"]
     listed = await owner.read("entries")
-    assert [entry["sequence"] for entry in listed["entries"]] == [4, 3, 2, 1, 0]
+    assert [entry["sequence"] for entry in listed["entries"]] == list(reversed(range(size)))
     for entry in listed["entries"]:
         assert entry["row_hash"] == audit.row_hash(entry["prev_hash"], audit.canonical_json(entry["body"]))
         assert entry["id"] == entry["body"]["id"]
@@ -129,21 +132,24 @@ async def test_entries_are_listed_and_their_hashes_recomputed(owner: Visitor) ->
     (created,) = (await owner.read("entries", action="organization.created"))["entries"]
     actor = created["body"]["actor"]
     assert actor == ids.encode(ids.Prefix.USER, owner.user_id)
-    assert (await owner.read("entries", actor=actor))["entries"] == [created]
+    assert created in (await owner.read("entries", actor=actor))["entries"]
     assert (await owner.read("entries", until="2020-01-01T00:00:00Z"))["entries"] == []
     assert (await owner.read("entries", since="0001-01-01T00:00:00", chain="runs"))["entries"][0]["chain"] == "runs"
 
 
 async def test_another_organization_gets_nothing_of_it(client: httpx.AsyncClient, owner: Visitor) -> None:
     stranger = await visitor(client, "stranger")
-    (theirs,) = await append_many(owner.organization_id, 1)
+    *_, theirs = await append_many(owner.organization_id, 9)
     public_id = ids.encode(ids.Prefix.AUDIT_ENTRY, theirs.id)
     assert (await owner.get("proof", id=public_id)).status_code == 200
     refused = await stranger.get("proof", id=public_id)
     assert (refused.status_code, refused.json()) == (404, {"error": "Audit entry not found", "code": "E_NOT_FOUND"})
-    assert (await stranger.get("proof", sequence=1)).status_code == 404
+    sequence = (await owner.read("checkpoint"))["size"] - 1
+    assert (await owner.get("proof", sequence=sequence)).status_code == 200
+    assert (await stranger.get("proof", sequence=sequence)).status_code == 404
     listed = (await stranger.read("entries"))["entries"]
-    assert [entry["body"]["action"] for entry in listed] == ["organization.created"]
+    assert listed
+    assert public_id not in {entry["id"] for entry in listed}
     exported = [json.loads(line) for line in (await stranger.get("export")).text.splitlines()[1:-1]]
     assert {entry["organization_id"] for entry in exported} == {str(stranger.organization_id)}
     assert (await owner.read("checkpoint"))["origin"] != (await stranger.read("checkpoint"))["origin"]
@@ -160,8 +166,7 @@ async def test_a_viewer_proves_but_does_not_read_the_log(client: httpx.AsyncClie
         )
     tokens = await identity.refresh(signed_in.tokens.refresh_token)
     viewer = Visitor(signed_in.member, tokens.access_token, client)
-    assert (await viewer.read("proof", sequence=0))["size"] == 1
-    assert (await viewer.read("checkpoint"))["size"] == 1
+    assert (await viewer.read("proof", sequence=0))["checkpoint"] == await viewer.read("checkpoint")
     for path in ("export", "entries"):
         assert (await viewer.get(path)).status_code == 403
 
@@ -175,11 +180,11 @@ WRONG: list[tuple[str, dict[str, object]]] = [
     ("proof", {"sequence": "x"}),
     ("proof", {"sequence": 2**64}),
     ("proof", {"sequence": 0, "size": 0}),
-    ("proof", {"sequence": 0, "size": 2}),
-    ("proof", {"first": 2}),
-    ("proof", {"first": 0, "second": 2}),
+    ("proof", {"sequence": 0, "size": 99}),
+    ("proof", {"first": 99}),
+    ("proof", {"first": 0, "second": 99}),
     ("proof", {"id": "\x00"}),
-    ("export", {"first": 2}),
+    ("export", {"first": 99}),
     ("export", {"first": -1}),
     ("entries", {"limit": 0}),
     ("entries", {"limit": 101}),
@@ -194,6 +199,7 @@ WRONG: list[tuple[str, dict[str, object]]] = [
 
 async def test_what_is_wrong_is_refused_and_what_is_unknown_not_found(owner: Visitor) -> None:
     """One log for all of them: none of these may change it."""
+    before = await owner.read("checkpoint")
     answered = {}
     for path, parameters in WRONG:
         refused = await owner.get(path, **parameters)
@@ -203,7 +209,7 @@ async def test_what_is_wrong_is_refused_and_what_is_unknown_not_found(owner: Vis
         assert (await owner.get("proof", id=identifier)).status_code == 404, identifier
     for odd in ("", "' or 1=1 --", "😀"):
         assert (await owner.read("entries", actor=odd))["entries"] == []
-    assert (await owner.read("checkpoint"))["size"] == 1
+    assert await owner.read("checkpoint") == before
 
 
 async def test_nobody_reads_without_a_token(client: httpx.AsyncClient) -> None:

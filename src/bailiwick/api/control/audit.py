@@ -196,7 +196,7 @@ async def export(
 async def list_entries(
     caller: NamedDependency[Caller],
     *,
-    chain: Literal["runs", "activity"] | None = None,
+    chain: Annotated[Literal["runs", "activity"] | None, QueryParameter(description="only this chain")] = None,
     action: Annotated[str | None, QueryParameter(max_length=100, description="among entries of `activity`")] = None,
     actor: Annotated[str | None, QueryParameter(max_length=200, description="among entries of `activity`")] = None,
     since: Annotated[datetime | None, QueryParameter(description="made at or after")] = None,
