@@ -9,8 +9,10 @@ caller going away) ends in exactly one settlement; only the death of the process
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -18,13 +20,20 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from bailiwick.dlp import StreamMasker, is_blocking_phi
 from bailiwick.identity import Caller
 from bailiwick.invocations import admission, settlement
-from bailiwick.invocations.errors import Cancelled, InvocationBlocked, OutputBlocked, TargetUnavailable
+from bailiwick.invocations.errors import (
+    AllowanceExhausted,
+    Cancelled,
+    InvocationBlocked,
+    OutputBlocked,
+    TargetUnavailable,
+)
 from bailiwick.invocations.inspection import inspect
 from bailiwick.invocations.lanes import Lane
 from bailiwick.invocations.measures import measure
-from bailiwick.invocations.records import Record, record
+from bailiwick.invocations.records import Record, record, sha256_hex
 from bailiwick.invocations.requests import (
     Admission,
     Charge,
@@ -35,6 +44,7 @@ from bailiwick.invocations.requests import (
     Status,
     Usage,
 )
+from bailiwick.invocations.spans import Timeline, trace_invocation
 from bailiwick.kernel.database import Database
 from bailiwick.kernel.errors import BailiwickError
 from bailiwick.kernel.ids import uuid7
@@ -64,6 +74,14 @@ class Target(Protocol):
         ...
 
 
+class StreamTarget(Target, Protocol):
+    """A target whose answer can be passed on as it comes."""
+
+    def stream(self, texts: Sequence[str], usage: Usage) -> AsyncIterator[str]:
+        """The answer's pieces; `usage` is current at each, so that a cut is charged for what was used."""
+        ...
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """An invocation before admission."""
 
@@ -78,18 +96,56 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     stale: Callable[[UUID], None]
     """Told before `charge` is asked again."""
     session_name: str | None = None
+    trace_parent: str | None = None
+    """The caller's W3C `traceparent`."""
+
+
+class StreamCall(Call, frozen=True, kw_only=True):
+    """An invocation whose answer is passed on as it comes."""
+
+    target: StreamTarget
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """A completed invocation."""
 
-    admission: Admission
     response: str
     decision: Decision
-    input: Inspection
     usage: Usage
     record: Record
-    latency_ms: int
+
+
+class _Running:
+    """An admitted invocation on its way: what is known of it so far."""
+
+    def __init__(self, call: Call, admission: Admission) -> None:
+        self.call = call
+        self.admission = admission
+        self.usage = Usage()
+        self.incoming = Inspection(Decision.KILL, (), ())  # until it has been inspected
+        self.started = admission.started
+        self.timeline = Timeline(started=admission.started_ns, admitted=time.time_ns())
+
+    def inspect(self) -> None:
+        """Inspects the input. Raises InvocationBlocked and DlpUnavailable."""
+        self.incoming = inspect(self.call.texts)
+        self.timeline.inspected = time.time_ns()
+        if self.incoming.decision is Decision.KILL:
+            raise InvocationBlocked([finding.as_flag() for finding in self.incoming.findings])
+
+    def decide(self, decision: Decision) -> None:
+        """The strictest of what was decided before and of `decision`."""
+        if _STRICTNESS[decision] > _STRICTNESS[self.incoming.decision]:
+            self.incoming = msgspec.structs.replace(self.incoming, decision=decision)
+
+    def check_stream(self, masker: StreamMasker) -> None:
+        """Cuts a stream whose output may not go out, or that has used what was held for it. Raises accordingly."""
+        if masker.findings:
+            self.decide(Decision.HIJACK)
+            if is_blocking_phi(masker.findings):
+                raise OutputBlocked
+        if self.usage.cost_micros > self.admission.amount_micros:
+            raise AllowanceExhausted("The answer has used all that was reserved for it.")
 
 
 class Pipeline:
@@ -111,53 +167,79 @@ class Pipeline:
         Raises AllowanceExhausted and CredentialRevoked before anything is spent; InvocationBlocked, OutputBlocked and
         TargetUnavailable after the settlement that records them; HoldExpired when the answer came too late.
         """
+        with self._counted():
+            return await self._invoke(call)
+
+    async def stream(self, call: StreamCall) -> AsyncIterator[str]:
+        """Runs one invocation and yields its answer's text piece by piece as it may go out.
+
+        However the stream ends (at its end, broken by the target, cut by inspection or by its hold, left by its
+        reader), it is settled for what was used by then; the reader's `aclose` waits for that. Raises as `invoke`.
+        """
+        with self._counted():
+            running = _Running(call, await self._admit(call))
+            digest = hashlib.sha256()
+            try:
+                running.inspect()
+                masker = StreamMasker()
+                async for text in call.target.stream(running.incoming.texts, running.usage):
+                    safe = masker.feed(text)
+                    running.check_stream(masker)
+                    if safe:
+                        digest.update(safe.encode("utf-8", "surrogatepass"))
+                        yield safe
+                rest = masker.flush()
+                running.check_stream(masker)
+                digest.update(rest.encode("utf-8", "surrogatepass"))
+                if rest:
+                    yield rest
+            except BaseException as error:
+                await self._fail(running, error)
+                raise
+            running.timeline.answered = time.time_ns()
+            await self._settle(running, output_hash=digest.hexdigest())
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
         self._in_flight += 1
         self._idle.clear()
         try:
-            return await self._invoke(call)
+            yield
         finally:
             self._in_flight -= 1
             if self._in_flight == 0:
                 self._idle.set()
 
     async def _invoke(self, call: Call) -> Outcome:
-        started = time.perf_counter()
-        admitted = await self._admit(call)
-        usage = Usage()
-        incoming = Inspection(Decision.KILL, (), ())
+        running = _Running(call, await self._admit(call))
         try:
-            incoming = inspect(call.texts)
-            if incoming.decision is Decision.KILL:
-                raise InvocationBlocked([finding.as_flag() for finding in incoming.findings])
-            answer = await call.target.dispatch(incoming.texts, usage)
+            running.inspect()
+            answer = await call.target.dispatch(running.incoming.texts, running.usage)
             outgoing = inspect((InspectedText(answer),))
             if outgoing.decision is Decision.KILL:
                 raise OutputBlocked
         except BaseException as error:
-            # Also for cancellation and for errors that nobody foresaw: what was used is charged, the rest returned.
-            # The settlement is handed over at once; a second cancellation cannot take it back.
-            await self._settle(call, admitted, inspection=incoming, usage=usage, started=started, error=error)
+            await self._fail(running, error)
             if isinstance(error, BailiwickError | asyncio.CancelledError):
                 raise
-            _log.error("dispatch_failed", target=call.target.name, exc_info=error)
             raise TargetUnavailable from error
-        decision = max(incoming.decision, outgoing.decision, key=_STRICTNESS.__getitem__)
+        running.timeline.answered = time.time_ns()
+        running.decide(outgoing.decision)
         response = outgoing.texts[0]
-        inspection = msgspec.structs.replace(incoming, decision=decision)
-        latency_ms, kept = await self._settle(
-            call, admitted, inspection=inspection, usage=usage, started=started, response=response
-        )
-        return Outcome(
-            admission=admitted,
-            response=response,
-            decision=decision,
-            input=incoming,
-            usage=usage,
-            record=kept,
-            latency_ms=latency_ms,
-        )
+        kept = await self._settle(running, output_hash=sha256_hex(response))
+        return Outcome(response=response, decision=running.incoming.decision, usage=running.usage, record=kept)
+
+    async def _fail(self, running: _Running, error: BaseException) -> None:
+        """Settles an invocation that did not complete: what was used is charged, the rest is returned.
+
+        The settlement is handed over at once; a second cancellation cannot take it back.
+        """
+        if not isinstance(error, BailiwickError | asyncio.CancelledError | GeneratorExit):
+            _log.error("dispatch_failed", target=running.call.target.name, exc_info=error)
+        await self._settle(running, error=error)
 
     async def _admit(self, call: Call) -> Admission:
+        started, started_ns = time.perf_counter(), time.time_ns()
         amount = call.target.worst_case_micros(call.texts)
         for attempt in range(3):
             item = Admission(
@@ -171,6 +253,8 @@ class Pipeline:
                 target_kind=call.target.kind,
                 target_name=call.target.name,
                 session_name=call.session_name,
+                started=started,
+                started_ns=started_ns,
             )
             future = self._admissions.batcher.put(item)
             try:
@@ -194,31 +278,23 @@ class Pipeline:
             await future
         except Exception:
             return
-        nothing = Inspection(Decision.BYPASS, (), ())
-        await self._settle(
-            call, item, inspection=nothing, usage=Usage(), started=time.perf_counter(), error=Cancelled()
-        )
+        running = _Running(call, item)
+        running.incoming = Inspection(Decision.BYPASS, (), ())
+        await self._settle(running, error=Cancelled())
 
     async def _settle(
-        self,
-        call: Call,
-        admitted: Admission,
-        *,
-        inspection: Inspection,
-        usage: Usage,
-        started: float,
-        response: str | None = None,
-        error: BaseException | None = None,
-    ) -> tuple[int, Record]:
-        latency_ms = round((time.perf_counter() - started) * 1000)
+        self, running: _Running, *, output_hash: str | None = None, error: BaseException | None = None
+    ) -> Record:
+        latency_ms = round((time.perf_counter() - running.started) * 1000)
         status, error_code = _ended(error)
+        call, usage, inspection = running.call, running.usage, running.incoming
         kept = record(
             call_kind=call.kind,
-            admission=admitted,
+            admission=running.admission,
             main_text=call.texts[0].text,
             inspection=inspection,
             usage=usage,
-            response=response,
+            output_hash=output_hash,
             status=status,
             error_code=error_code,
             latency_ms=latency_ms,
@@ -232,7 +308,16 @@ class Pipeline:
             latency_ms=latency_ms,
         )
         await self._settlements.batcher.submit(kept.settlement)
-        return latency_ms, kept
+        trace_invocation(
+            running.timeline,
+            admission=running.admission,
+            inspection=inspection,
+            usage=usage,
+            status=status,
+            error_code=error_code,
+            trace_parent=call.trace_parent,
+        )
+        return kept
 
     async def drain(self, seconds: float) -> bool:
         """Waits for the invocations in flight; False when some were still running after `seconds`."""
@@ -262,7 +347,7 @@ def _ended(error: BaseException | None) -> tuple[Status, str | None]:
             return Status.COMPLETED, None
         case InvocationBlocked() | OutputBlocked():
             return Status.BLOCKED, error.code
-        case asyncio.CancelledError() | Cancelled():
+        case asyncio.CancelledError() | GeneratorExit() | Cancelled():
             return Status.CANCELLED, Cancelled.code
         case BailiwickError():
             return Status.FAILED, error.code

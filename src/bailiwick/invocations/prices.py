@@ -32,7 +32,6 @@ def _listed(provider: str, model: str) -> tuple[Decimal, Decimal]:
     return _UNKNOWN_INPUT, _UNKNOWN_OUTPUT
 
 
-@lru_cache(maxsize=512)
 def token_prices(deployment: Deployment) -> tuple[Decimal, Decimal]:
     """USD for one input and one output token of a deployment."""
     listed = _listed(deployment.provider, deployment.model)

@@ -36,7 +36,7 @@ def record(
     main_text: str,
     inspection: Inspection,
     usage: Usage,
-    response: str | None,
+    output_hash: str | None,
     status: Status,
     error_code: str | None,
     latency_ms: int,
@@ -51,7 +51,6 @@ def record(
     audit_id = encode(Prefix.AUDIT_ENTRY, audit_uuid)
     flags = [finding.as_flag() for finding in inspection.findings]
     input_hash = sha256_hex(main_text)
-    output_hash = None if response is None else sha256_hex(response)
     is_run = call_kind == AGENT_RUN and status in (Status.COMPLETED, Status.BLOCKED)
     facts: dict[str, Any] = {
         "input_hash": input_hash,

@@ -100,6 +100,10 @@ class Admission(msgspec.Struct, frozen=True):
     tokens: int = 0
     """Reserved on budgets that count tokens."""
     session_name: str | None = None
+    started: float = 0.0
+    """When the invocation began, by `time.perf_counter`."""
+    started_ns: int = 0
+    """The same in nanoseconds since the epoch."""
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,8 +36,8 @@ class BailiwickError(Exception):
     code: str = "INTERNAL"
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message)
         self.message = message or type(self).__doc__ or self.code
+        super().__init__(self.message)
 
 
 class InvalidInput(BailiwickError):

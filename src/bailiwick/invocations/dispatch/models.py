@@ -17,7 +17,7 @@ from bailiwick.invocations.dispatch.exchange import Exchange, read
 from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.invocations.model_list import Deployment
 from bailiwick.invocations.prices import cost_micros, most_tokens
-from bailiwick.invocations.requests import Usage
+from bailiwick.invocations.requests import InspectedText, Usage
 
 Messages = Sequence[Mapping[str, str]]
 _MESSAGE_OVERHEAD_TOKENS = 16
@@ -113,6 +113,40 @@ def _count(deployment: Deployment, usage: Usage, input_tokens: int, output_token
     usage.provider, usage.model = deployment.provider, deployment.model
     usage.input_tokens, usage.output_tokens = input_tokens, output_tokens
     usage.cost_micros = cost_micros(deployment, input_tokens, output_tokens)
+
+
+class ModelTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A model; the texts of a call are the contents of its messages, whose roles stand in `roles`."""
+
+    deployment: Deployment
+    roles: Sequence[str]
+    exchange: Exchange
+    timeout_seconds: float
+    kind: str = "model"
+
+    @property
+    def name(self) -> str:
+        """The model's name in the model list."""
+        return self.deployment.name
+
+    def _messages(self, texts: Sequence[str]) -> Messages:
+        return [{"role": role, "content": text} for role, text in zip(self.roles, texts, strict=True)]
+
+    def worst_case_micros(self, texts: Sequence[InspectedText]) -> int:
+        """The most that a call can cost."""
+        return worst_case_micros(self.deployment, self._messages([inspected.text for inspected in texts]))
+
+    async def dispatch(self, texts: Sequence[str], usage: Usage) -> str:
+        """The whole answer."""
+        messages = self._messages(texts)
+        return await complete(
+            self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds
+        )
+
+    def stream(self, texts: Sequence[str], usage: Usage) -> AsyncIterator[str]:
+        """The answer's pieces as they come."""
+        messages = self._messages(texts)
+        return stream(self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds)
 
 
 async def complete(

@@ -1,0 +1,77 @@
+"""Batches of admissions and settlements, made by hand: what the pipeline writes, without targets to call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from bailiwick.identity import Caller, Credential
+from bailiwick.invocations import admission, settlement
+from bailiwick.invocations.lanes import Lane
+from bailiwick.invocations.records import record
+from bailiwick.invocations.requests import Admission, Charge, Decision, Inspection, Settlement, Status, Usage
+from bailiwick.kernel.database import Database
+from bailiwick.kernel.ids import uuid7
+
+LEASE_SECONDS = 300
+
+
+def an_admission(
+    organization_id: UUID,
+    account_id: UUID,
+    sink_id: UUID,
+    amount: int,
+    budget_ids: Sequence[UUID] = (),
+    *,
+    tokens: int = 0,
+) -> Admission:
+    """One item to admit: a hosted run that may cost `amount`."""
+    return Admission(
+        id=uuid7(),
+        hold_id=uuid7(),
+        caller=Caller(
+            credential=Credential.ACCESS_TOKEN,
+            organization_id=organization_id,
+            organization_name=None,
+            subject="usr_00000000000000000000000000",
+        ),
+        organization_id=organization_id,
+        charge=Charge(
+            organization_version=1,
+            virtual_key_id=None,
+            account_id=account_id,
+            sink_account_id=sink_id,
+            budget_ids=budget_ids,
+        ),
+        amount_micros=amount,
+        tokens=tokens,
+        kind="agent_run",
+        target_kind="hosted",
+        target_name="helpdesk-tier1-triage",
+    )
+
+
+def a_settlement(admitted: Admission, status: Status, cost: int, *, tokens: int = 0) -> Settlement:
+    """The item that settles an admitted one."""
+    return record(
+        call_kind="agent_run",
+        admission=admitted,
+        main_text="in",
+        inspection=Inspection(Decision.BYPASS, [], []),
+        usage=Usage(model="stub", input_tokens=tokens, cost_micros=cost),
+        output_hash=None,
+        status=status,
+        error_code=None,
+        latency_ms=1,
+    ).settlement
+
+
+def admissions(database: Database, *, lease_seconds: int = LEASE_SECONDS) -> Lane[Admission]:
+    """A lane as the pipeline has it."""
+    return Lane(database, partial(admission.admit, lease_seconds=lease_seconds), repeatable=False)
+
+
+def settlements(database: Database) -> Lane[Settlement]:
+    """A lane as the pipeline has it."""
+    return Lane(database, settlement.settle, repeatable=True)

@@ -1,0 +1,80 @@
+"""A process that admits and settles in batches: `python -m tests.invocations.money_worker race|work URL IDS...`.
+
+IDS: organisation, wallet, sink, budgets. Both wait for a line on standard input, so that processes start together.
+`race`: 40 callers at once want to hold 7; prints how many were let in.
+`work`: callers hold, settle and abandon without end; prints `hold cost` for each settlement that it was told of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from uuid import UUID
+
+from bailiwick.invocations.errors import AllowanceExhausted
+from bailiwick.invocations.requests import Status
+from bailiwick.kernel.database import Database
+from tests.invocations.money import a_settlement, admissions, an_admission, settlements
+
+CALLERS, AMOUNT = 40, 7
+
+
+def say(line: str) -> None:
+    """Prints one line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def started(database: Database) -> None:
+    """Says that it is ready and waits for the start."""
+    await (await database.connect()).close()
+    say("ready")
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+async def race(database: Database, organization_id: UUID, wallet: UUID, sink: UUID, *budgets: UUID) -> None:
+    """Lets all callers try at the same time."""
+    lane = admissions(database)
+    await started(database)
+    results = await asyncio.gather(
+        *(lane.batcher.submit(an_admission(organization_id, wallet, sink, AMOUNT, budgets)) for _ in range(CALLERS)),
+        return_exceptions=True,
+    )
+    assert all(result is None or isinstance(result, AllowanceExhausted) for result in results), results
+    say(str(results.count(None)))
+    await lane.close()
+
+
+async def work(database: Database, organization_id: UUID, wallet: UUID, sink: UUID, *budgets: UUID) -> None:
+    """Uses both lanes until it is killed."""
+    admit, settle = admissions(database, lease_seconds=1), settlements(database)
+    await started(database)
+
+    async def caller() -> None:
+        while True:
+            amount = random.randint(1, 50)
+            item = an_admission(organization_id, wallet, sink, amount, budgets, tokens=amount)
+            try:
+                await admit.batcher.submit(item)
+            except AllowanceExhausted:
+                await asyncio.sleep(0.02)
+                continue
+            if random.random() < 0.05:
+                continue
+            status = random.choice(list(Status))
+            cost = random.randint(0, 60)
+            await settle.batcher.submit(a_settlement(item, status, cost, tokens=random.randint(0, 60)))
+            say(f"{item.hold_id} {min(cost, amount)}")
+
+    await asyncio.gather(*(caller() for _ in range(12)))
+
+
+async def main(what: str, url: str, *ids: str) -> None:
+    """Runs one of the two."""
+    database = Database(url)
+    await {"race": race, "work": work}[what](database, *(UUID(one) for one in ids))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

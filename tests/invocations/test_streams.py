@@ -1,0 +1,469 @@
+"""Answers that are passed on as they come: however one ends, it is settled once, for what was used by then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bailiwick import ledger
+from bailiwick.dlp import DlpUnavailable
+from bailiwick.invocations import pipeline as pipeline_module
+from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.dispatch.models import ModelTarget
+from bailiwick.invocations.errors import (
+    AllowanceExhausted,
+    InvocationBlocked,
+    OutputBlocked,
+    TargetTimeout,
+    TargetUnavailable,
+)
+from bailiwick.invocations.model_list import Deployment
+from bailiwick.invocations.pipeline import Pipeline, StreamCall
+from bailiwick.invocations.requests import InspectedText
+from tests.invocations.conftest import ModelServer, Tenant
+
+GRANTED = 50_000_000
+PROMPT = "Hello"
+SECRET = "AKIAIOSFODNN7EXAMPLQ"
+SSN = "536-22-8726"
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+def stream_call(
+    tenant: Tenant, deployment: Deployment, exchange: Exchange, text: str = PROMPT, *, timeout_seconds: float = 10
+) -> StreamCall:
+    return StreamCall(
+        caller=tenant.caller,
+        organization_id=tenant.organization_id,
+        kind="chat",
+        target=ModelTarget(deployment=deployment, roles=("user",), exchange=exchange, timeout_seconds=timeout_seconds),
+        texts=(InspectedText(text),),
+        charge=tenant.charge,
+        stale=lambda _: None,
+    )
+
+
+def event(data: object, name: str = "") -> bytes:
+    """One server-sent event."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {data if isinstance(data, str) else json.dumps(data)}\n\n".encode()
+
+
+def openai_events(pieces: Sequence[str], usage: dict[str, int] | None = None) -> list[bytes]:
+    """The events of a whole chat completion stream; `usage` as include_usage asks for it."""
+
+    def chunk(choices: list[Any], **more: Any) -> bytes:
+        return event({"object": "chat.completion.chunk", "choices": choices, **more})
+
+    events = [chunk([{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}], usage=None)]
+    events += [chunk([{"index": 0, "delta": {"content": piece}, "finish_reason": None}]) for piece in pieces]
+    events.append(chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}]))
+    if usage is not None:
+        events.append(chunk([], usage=usage))
+    return [*events, event("[DONE]")]
+
+
+def anthropic_events(pieces: Sequence[str], input_tokens: int, output_tokens: int) -> list[bytes]:
+    """The events of a whole message stream."""
+    usage = {"input_tokens": input_tokens, "output_tokens": 1}
+    return [
+        event({"type": "message_start", "message": {"id": "m", "content": [], "usage": usage}}, "message_start"),
+        event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        event({"type": "ping"}, "ping"),
+        *(
+            event(
+                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}},
+                "content_block_delta",
+            )
+            for piece in pieces
+        ),
+        event({"type": "content_block_stop", "index": 0}),
+        event(
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": output_tokens}},
+            "message_delta",
+        ),
+        event({"type": "message_stop"}, "message_stop"),
+    ]
+
+
+def sse(write: Callable[[Send], Awaitable[None]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A model server's answer whose body `write` sends."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await write(response.write)
+        await response.write_eof()
+        return response
+
+    return answer
+
+
+def sent(*events: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """These events, and the end."""
+
+    async def write(send: Send) -> None:
+        for item in events:
+            await send(item)
+
+    return sse(write)
+
+
+def broken(*events: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """These events, and then the connection is cut."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for item in events:
+            await response.write(item)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return answer
+
+
+def endless(*events: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """These events, and then nothing more, without an end."""
+
+    async def write(send: Send) -> None:
+        for item in events:
+            await send(item)
+        await asyncio.sleep(60)
+
+    return sse(write)
+
+
+async def read(stream: AsyncIterator[str], into: list[str]) -> None:
+    """Reads a stream; what came before an error stands in `into`."""
+    async for piece in stream:
+        into.append(piece)
+
+
+async def assert_settled(tenant: Tenant, status: str, *, decision: str = "BYPASS", error_code: str | None) -> int:
+    """Checks the latest invocation's end, its only charge and the books; answers its cost."""
+    row = await tenant.last()
+    assert (row["status"], row["decision"], row["error_code"]) == (status, decision, error_code)
+    held = await tenant.rows(
+        "select amount, posted_amount, state from holds where organization_id = :organization order by id"
+    )
+    assert [hold["state"] for hold in held if hold["state"] == "open"] == []
+    assert row["cost_micros"] == held[-1]["posted_amount"] <= held[-1]["amount"]
+    assert await tenant.money() == (GRANTED - sum(hold["posted_amount"] for hold in held), 0)
+    (entry,) = await tenant.rows(
+        "select body from audit_entries where organization_id = :organization order by sequence desc limit 1"
+    )
+    assert json.loads(entry["body"])["action"] == f"invocation.{status}"
+    report = await ledger.check()
+    assert report.clean, report.problems
+    return int(row["cost_micros"])
+
+
+LONG = [f"Sentence number {number} of the answer. " for number in range(40)]
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+async def test_a_complete_stream_is_charged_what_the_provider_tells(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, dialect: str
+) -> None:
+    model.answer = (
+        sent(*openai_events(LONG, {"prompt_tokens": 100, "completion_tokens": 50}))
+        if dialect == "openai"
+        else sent(*anthropic_events(LONG, 100, 50))
+    )
+    pieces: list[str] = []
+    await read(pipeline.stream(stream_call(tenant, model.deployment(dialect=dialect), exchange)), pieces)
+    assert "".join(pieces) == "".join(LONG)
+    assert len(pieces) > 2  # it goes out as it comes, not at the end
+    assert await assert_settled(tenant, "completed", error_code=None) == 200
+    row = await tenant.last()
+    assert (row["input_tokens"], row["output_tokens"]) == (100, 50)
+    assert row["output_hash"] == hashlib.sha256("".join(LONG).encode()).hexdigest()
+    assert 0 <= row["first_token_ms"] <= row["latency_ms"]
+    assert model.requests[0]["stream"] is True
+
+
+async def test_usage_is_asked_for(tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange) -> None:
+    model.answer = sent(*openai_events(["Hi."]))
+    await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), [])
+    assert model.requests[0]["stream_options"] == {"include_usage": True}
+
+
+async def test_a_provider_that_tells_no_usage_is_charged_by_the_upper_bound(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = sent(*openai_events(["Héllo ", "there."]))
+    await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), [])
+    assert await assert_settled(tenant, "completed", error_code=None) == len(PROMPT) + 2 * len("Héllo there.".encode())
+
+
+async def test_an_upper_bound_above_the_hold_ends_the_stream_at_the_hold(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = sent(*openai_events(LONG))
+    pieces: list[str] = []
+    deployment = model.deployment(max_output_tokens=400)
+    with pytest.raises(AllowanceExhausted):
+        await read(pipeline.stream(stream_call(tenant, deployment, exchange)), pieces)
+    assert "".join(LONG).startswith("".join(pieces))
+    assert len("".join(pieces)) < 400
+    cost = await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED")
+    assert cost == len(PROMPT) + 16 + 2 * 400  # all that was held
+
+
+async def test_a_provider_that_tells_more_than_was_held_gets_what_was_held(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = sent(*openai_events(["Hi."], {"prompt_tokens": 10**30, "completion_tokens": 10**30}))
+    with pytest.raises(AllowanceExhausted):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=400), exchange)), [])
+    assert await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED") == len(PROMPT) + 16 + 2 * 400
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        b"data: {not json\n\n",
+        b'data: {"choices": 7}\n\n',
+        b"data: " + b"x" * (2 * 1024 * 1024) + b"\n\n",
+        b"data: x\n" * (512 * 1024),
+    ],
+    ids=["malformed", "wrong-type", "too-large", "too-many-lines"],
+)
+async def test_a_stream_that_cannot_be_read_on_is_charged_for_what_came(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, ending: bytes
+) -> None:
+    model.answer = sent(*openai_events(LONG)[:31], ending, *openai_events(LONG)[31:])
+    pieces: list[str] = []
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=10_000), exchange)), pieces)
+    assert "".join(pieces) in "".join(LONG[:30])
+    cost = await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE")
+    assert cost == len(PROMPT) + 2 * len("".join(LONG[:30]))
+
+
+async def test_an_error_event_ends_the_stream(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    overloaded = event({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error")
+    model.answer = sent(*anthropic_events(LONG, 100, 50)[:13], overloaded)
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(dialect="anthropic"), exchange)), [])
+    cost = await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE")
+    assert cost == 100 + 2 * len("".join(LONG[:10]))  # the provider told the input; the output is what came
+
+
+async def test_an_openai_error_event_ends_the_stream(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    failure = event({"error": {"message": "The server had an error", "type": "server_error"}})
+    model.answer = sent(*openai_events(LONG)[:11], failure, event("[DONE]"))
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), [])
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > len(PROMPT)
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+@pytest.mark.parametrize("how", [broken, sent], ids=["cut", "ended-early"])
+async def test_a_stream_that_breaks_off_is_charged_for_what_came(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, how: Any, dialect: str
+) -> None:
+    events = openai_events(LONG)[:21] if dialect == "openai" else anthropic_events(LONG, 5, 50)[:23]
+    model.answer = how(*events)
+    pieces: list[str] = []
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(dialect=dialect), exchange)), pieces)
+    assert pieces
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == 5 + 2 * len("".join(LONG[:20]))
+
+
+async def test_a_stream_that_stalls_is_given_up(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(LONG)[:21])
+    with pytest.raises(TargetTimeout):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=0.5)), [])
+    await asyncio.wait_for(model.disconnected.wait(), 5)
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > 0
+
+
+async def test_a_reader_that_leaves_is_settled_and_the_model_stopped(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(LONG)[:21])
+    stream = pipeline.stream(stream_call(tenant, model.deployment(), exchange))
+    async with contextlib.aclosing(stream):  # type: ignore[type-var]
+        assert await anext(stream)
+    # Settled, and the connection closed, by the time that aclose returns.
+    assert 0 < await assert_settled(tenant, "cancelled", error_code="CANCELLED") <= 5 + 2 * len("".join(LONG[:20]))
+    await asyncio.wait_for(model.disconnected.wait(), 5)
+
+
+async def test_a_cancelled_reader_is_settled_and_the_model_stopped(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(LONG)[:21])
+    got: asyncio.Queue[str] = asyncio.Queue()
+
+    async def reading() -> None:
+        async for piece in pipeline.stream(stream_call(tenant, model.deployment(), exchange)):
+            got.put_nowait(piece)
+
+    task = asyncio.create_task(reading())
+    await asyncio.wait_for(got.get(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await assert_settled(tenant, "cancelled", error_code="CANCELLED") > 0
+    await asyncio.wait_for(model.disconnected.wait(), 5)
+
+
+async def test_a_reader_cancelled_twice_is_still_settled(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(LONG)[:21])
+    got = asyncio.Event()
+
+    async def reading() -> None:
+        async for _ in pipeline.stream(stream_call(tenant, model.deployment(), exchange)):
+            got.set()
+
+    for turns in range(8):
+        got.clear()
+        task = asyncio.create_task(reading())
+        await asyncio.wait_for(got.wait(), 5)
+        task.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+    assert await pipeline.drain(5)
+    await pipeline.close()
+    statuses = await tenant.rows("select status from invocations where organization_id = :organization")
+    assert [row["status"] for row in statuses] == ["cancelled"] * 8
+    report = await ledger.check()
+    assert report.clean, report.problems
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 19])
+async def test_a_secret_split_over_chunks_leaves_masked(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, size: int
+) -> None:
+    text = "".join(LONG[:8]) + f"Write to ann@example.com and use {SECRET} now. " + "".join(LONG[:8])
+    model.answer = sent(*openai_events([text[at : at + size] for at in range(0, len(text), size)]))
+    pieces: list[str] = []
+    await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=10_000), exchange)), pieces)
+    expected = text.replace(SECRET, "[REDACTED_SECRET]")
+    assert "".join(pieces) == expected  # what is not secret goes out as it is, as in a whole answer
+    await assert_settled(tenant, "completed", decision="HIJACK", error_code=None)
+    assert (await tenant.last())["output_hash"] == hashlib.sha256(expected.encode()).hexdigest()
+
+
+async def test_personal_data_in_a_stream_is_flagged_and_goes_out(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = sent(*openai_events(["Write to ann@", "example.com please."]))
+    pieces: list[str] = []
+    await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), pieces)
+    assert "".join(pieces) == "Write to ann@example.com please."
+    await assert_settled(tenant, "completed", decision="ENHANCE", error_code=None)
+
+
+@pytest.mark.parametrize("before", [0, 1, 8, 20])
+@pytest.mark.parametrize("ending", [endless, sent], ids=["goes-on", "ends"])
+async def test_phi_cuts_the_stream_before_it_is_out(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, before: int, ending: Any
+) -> None:
+    after = [] if ending is sent else LONG
+    pieces = [*LONG[:before], "Her SSN is ", SSN[:4], SSN[4:], ", and ", *after]
+    model.answer = ending(*openai_events(pieces))
+    out: list[str] = []
+    with pytest.raises(OutputBlocked):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=10_000), exchange)), out)
+    assert SSN[:3] not in "".join(out)
+    cost = await assert_settled(tenant, "blocked", decision="KILL", error_code="DLP_OUTPUT_BLOCKED")
+    assert cost > len(PROMPT)
+    if ending is endless:
+        await asyncio.wait_for(model.disconnected.wait(), 5)
+
+
+async def test_phi_in_the_prompt_opens_no_stream(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    with pytest.raises(InvocationBlocked):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, f"SSN {SSN}")), [])
+    assert model.requests == []
+    assert await assert_settled(tenant, "blocked", decision="KILL", error_code="DLP_INPUT_BLOCKED") == 0
+
+
+async def test_a_stream_whose_inspection_fails_goes_no_further(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(pipeline_module.StreamMasker):
+        def feed(self, chunk: str) -> str:
+            raise DlpUnavailable
+
+    monkeypatch.setattr(pipeline_module, "StreamMasker", Broken)
+    model.answer = endless(*openai_events(LONG))
+    out: list[str] = []
+    with pytest.raises(DlpUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), out)
+    assert out == []
+    await assert_settled(tenant, "failed", error_code=DlpUnavailable.code)
+
+
+async def test_a_stream_that_never_began_costs_nothing(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    async def fail(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=500)
+
+    model.answer = fail
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), [])
+    assert len(model.requests) == 3
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == 0
+
+
+async def test_a_defect_of_ours_is_an_unavailable_model_to_the_reader(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    deployment = model.deployment(headers={"x-team": "two\nlines"})  # a header that cannot be sent
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, deployment, exchange)), [])
+    assert await assert_settled(tenant, "failed", error_code="INTERNAL") == 0
+
+
+async def test_racing_streams_are_all_settled(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        number = len(model.requests)
+        events = openai_events(LONG, {"prompt_tokens": 100, "completion_tokens": 50})
+        return await (sent(*events), broken(*events[:21]), endless(*events[:21]))[number % 3](request)
+
+    model.answer = answer
+
+    async def one() -> None:
+        with contextlib.suppress(TargetUnavailable):
+            await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=2)), [])
+
+    await asyncio.gather(*(one() for _ in range(24)))
+    rows = await tenant.rows(
+        "select status, count(*) as n from invocations where organization_id = :organization group by status"
+    )
+    assert sum(row["n"] for row in rows) == 24
+    assert {row["status"] for row in rows} <= {"completed", "failed"}
+    assert (await tenant.money())[1] == 0
+    report = await ledger.check()
+    assert report.clean, report.problems
