@@ -11,7 +11,7 @@ UPGRADE = r"""
 -- An organisation that was provisioned: its plan, its gateway key while it holds one, and the running billing period
 -- (start included, end excluded). The row outlives the key.
 --   account_id             the key's account, funded with the plan's budget
---   sealed_key             a LiteLLM proxy's key, sealed with the installation key; our own keys are kept as hashes only
+--   sealed_key             a LiteLLM proxy's key, sealed with the installation key; of our own only hashes are kept
 --   granted_micros         granted to the account in this period, less what a smaller plan took back
 --   runs_uncounted         runs of this period that the runs budget has not counted: made before it was opened
 --   gateway_budget_micros, gateway_period_start    the budget and period that the LiteLLM proxy was last told
@@ -60,9 +60,9 @@ create table gateway_tasks (
 create index gateway_tasks_due on gateway_tasks (due_at);
 select bailiwick_protect('gateway_tasks');
 
--- What Stripe said of each subscription. A stamp tells when it said so: twice the Unix seconds, plus one unless it was a
--- checkout, which within a second gives way to the subscription's own events. An older event changes nothing that a later
--- one has set. `alive_stamp` is of the latest sign of life, `deleted_stamp` of the end; the later of them counts.
+-- What Stripe said of each subscription. A stamp tells when it said so: twice the Unix seconds, plus one unless it was
+-- a checkout, which within a second gives way to the subscription's own events. An older event changes nothing that a
+-- later one has set. `alive_stamp` is of the latest sign of life, `deleted_stamp` of the end; the later of them counts.
 -- `revision` rises with every change: a state that was fetched while it rose is fetched again.
 create table subscriptions (
   organization_id uuid not null references organizations (id),

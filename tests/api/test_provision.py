@@ -85,7 +85,7 @@ def test_plans(client: httpx.Client, account: Account, plan: str, runs: int, bud
 def test_refusals_come_in_their_order_and_change_nothing(client: httpx.Client, account: Account, rows: Rows) -> None:
     other = sign_up(client)
     assert client.post(TENANT, content=b"{").status_code == 401
-    for wrong in (
+    wrong_bodies: tuple[Any, ...] = (
         {"orgId": account.workspace_id},
         {"plan": "pro"},
         {"orgId": "", "plan": "pro"},
@@ -95,7 +95,8 @@ def test_refusals_come_in_their_order_and_change_nothing(client: httpx.Client, a
         {"orgId": account.workspace_id, "plan": "pro", "baaSigned": "yes"},
         {"orgId": account.workspace_id, "plan": "pro", "baaSigned": None},
         [],
-    ):
+    )
+    for wrong in wrong_bodies:
         assert refusal(client.post(TENANT, headers=account.headers, json=wrong)) == (400, "VALIDATION_ERROR"), wrong
     assert refusal(client.post(TENANT, headers=account.headers, content=b"{")) == (400, "VALIDATION_ERROR")
 

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from bailiwick import billing
-from bailiwick.billing import Plan, litellm
+from bailiwick.billing import Plan
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import system_transaction, tenant_transaction
+from bailiwick.kernel.runtime import runtime
 from tests.billing.conftest import caller_of, checkout, event, new_organization, public_id, signed, subscription
 from tests.billing.stubs import LiteLLMStub
 from tests.billing.tenancy import USD, actions, prove_zero_sum, provision, spend, terms_of
@@ -240,9 +241,11 @@ async def test_a_wrong_address_is_no_revocation(proxy: LiteLLMStub, monkeypatch:
     """A 404 of something that is no LiteLLM proxy does not pass for "this key is gone"."""
     organization_id = await new_organization()
     await provision(organization_id)
-    started = litellm.runtime()
+    started = runtime()
     elsewhere = started.settings.model_copy(update={"litellm_url": f"{proxy.url}/nothing-here"})
-    monkeypatch.setattr(litellm, "runtime", lambda: msgspec.structs.replace(started, settings=elsewhere))
+    monkeypatch.setattr(
+        "bailiwick.billing.litellm.runtime", lambda: msgspec.structs.replace(started, settings=elsewhere)
+    )
     with pytest.raises(billing.KeyRevocationFailed):
         await billing.deprovision_tenant(caller_of(organization_id))
     assert await billing.tenant_state(organization_id) is not None

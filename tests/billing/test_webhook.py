@@ -20,6 +20,7 @@ from bailiwick.billing import Plan
 from bailiwick.kernel.clock import now
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import Database, system_transaction, tenant_transaction
+from bailiwick.kernel.runtime import runtime
 from tests.billing.conftest import (
     checkout,
     event,
@@ -338,19 +339,36 @@ async def test_an_unsigned_event_changes_nothing(organization: UUID) -> None:
     assert await billing.get_subscription(organization) is None
 
 
-async def test_without_a_configured_secret_nothing_is_taken(
-    organization: UUID, monkeypatch: pytest.MonkeyPatch, db: Database
-) -> None:
-    from bailiwick.billing import webhook
+def without_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if BAILIWICK_STRIPE_WEBHOOK_SECRET were not set."""
+    started = runtime()
+    bare = msgspec.structs.replace(
+        started, settings=started.settings.model_copy(update={"stripe_webhook_secret": None})
+    )
+    monkeypatch.setattr("bailiwick.billing.webhook.runtime", lambda: bare)
 
-    bare = webhook.runtime().settings.model_copy(update={"stripe_webhook_secret": None})
-    started = webhook.runtime()
-    monkeypatch.setattr(webhook, "runtime", lambda: msgspec.structs.replace(started, settings=bare))
+
+async def test_without_a_configured_secret_nothing_is_taken(
+    organization: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_setting(monkeypatch)
     one = event("checkout.session.completed", checkout(organization))
     with pytest.raises(billing.WebhookSignatureInvalid):
         await billing.receive_event(*signed(one))
     with pytest.raises(billing.WebhookSignatureInvalid):
         await billing.receive_event(*signed(one, secret=""))
+
+
+async def test_the_secret_may_be_one_of_the_installation_s_secrets(
+    organization: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAILIWICK_SECRET_STRIPE__HOSTED_AGENTS__WEBHOOK_SECRET", "whsec_elsewhere")
+    without_setting(monkeypatch)
+    one = event("checkout.session.completed", checkout(organization))
+    with pytest.raises(billing.WebhookSignatureInvalid):
+        await billing.receive_event(*signed(one))
+    await billing.receive_event(*signed(one, secret="whsec_elsewhere"))
+    assert (await subscription_of(organization)).status == "active"
 
 
 async def test_an_external_issuer_s_organisation_is_known_by_its_name(organization: UUID) -> None:

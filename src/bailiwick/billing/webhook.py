@@ -6,6 +6,7 @@ fetched again if another event was recorded meanwhile. Without one the event is 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bailiwick import audit, secrets
 from bailiwick.billing import litellm, proxy_keys, stripe_api
 from bailiwick.billing.allowances import change_allowance, load_tenant, lock_billing
-from bailiwick.billing.errors import KeyIssueFailed, WebhookSignatureInvalid
+from bailiwick.billing.errors import KeyIssueFailed
 from bailiwick.billing.plans import Plan
 from bailiwick.billing.provisioning import Order, live_key, provision
 from bailiwick.billing.stripe_facts import EventKind, Facts, SubscriptionState, facts_of
@@ -37,12 +38,23 @@ from bailiwick.kernel import ids
 from bailiwick.kernel.clock import now
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import narrow, system_transaction
-from bailiwick.kernel.runtime import runtime
+from bailiwick.kernel.runtime import Runtime, runtime
+
+
+class _LookedUp(msgspec.Struct, frozen=True):
+    """The secret as it was found, and until when (monotonic seconds) that is believed; anyone may make us look."""
+
+    of: Runtime
+    secret: str | None
+    until: float
+
 
 ACTOR = "stripe"
 SECRET_REFERENCE = "stripe__hosted-agents__webhook-secret"
+_SECRET_SECONDS = 60
 _MOST_FETCHES = 5
 _MOST_WAITING = 100
+_looked_up: _LookedUp | None = None
 _log = structlog.get_logger(__name__)
 
 _LOCK_CUSTOMER = text("select pg_advisory_xact_lock(hashtextextended('stripe:' || cast(:customer_id as text), 0))")
@@ -264,11 +276,16 @@ async def _lock_customer(session: AsyncSession, facts: Facts) -> None:
         await session.execute(_LOCK_CUSTOMER, {"customer_id": facts.customer_id})
 
 
-async def _webhook_secret() -> str:
+async def _webhook_secret() -> str | None:
+    """The webhook's secret; None when none is configured."""
+    global _looked_up
     configured = runtime().settings.stripe_webhook_secret
     if configured is not None:
         return configured.get_secret_value()
-    try:
-        return (await secrets.secret_of_installation(SECRET_REFERENCE)).reveal()
-    except secrets.SecretNotFound:
-        raise WebhookSignatureInvalid from None
+    if _looked_up is None or _looked_up.of is not runtime() or _looked_up.until < time.monotonic():
+        try:
+            found = (await secrets.secret_of_installation(SECRET_REFERENCE)).reveal()
+        except secrets.SecretNotFound:
+            found = None
+        _looked_up = _LookedUp(runtime(), found, time.monotonic() + _SECRET_SECONDS)
+    return _looked_up.secret
