@@ -81,9 +81,11 @@ class Model(msgspec.Struct):
 class Effect(msgspec.Struct, frozen=True):
     """What one call may have done to an account's available amount, and when (any monotonic clock).
 
-    `certain`: its success was acknowledged; otherwise its outcome is unknown.
+    `subject`: the hold or transfer that it made, if it made one. `certain`: its success was acknowledged; otherwise its
+    outcome is unknown.
     """
 
+    subject: UUID
     account: int
     change: int
     began: float

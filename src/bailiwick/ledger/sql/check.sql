@@ -29,9 +29,9 @@ as $$
            coalesce(sum(h.amount) filter (where h.state = 'open'), 0) as held_amount,
            coalesce(sum(h.tokens) filter (where h.state = 'open'), 0) as held_tokens,
            count(*) filter (where h.state = 'open') as held_runs,
-           coalesce(sum(h.posted_amount) filter (where h.state = 'posted'), 0) as spent_amount,
-           coalesce(sum(h.posted_tokens) filter (where h.state = 'posted'), 0) as spent_tokens,
-           coalesce(sum(h.posted_runs) filter (where h.state = 'posted'), 0) as spent_runs
+           coalesce(sum(h.posted_amount) filter (where h.state <> 'open'), 0) as spent_amount,
+           coalesce(sum(h.posted_tokens) filter (where h.state <> 'open'), 0) as spent_tokens,
+           coalesce(sum(h.posted_runs) filter (where h.state <> 'open'), 0) as spent_runs
       from holds h cross join lateral unnest(h.budget_ids) as u (budget_id)
      group by h.organization_id, u.budget_id
   ),
