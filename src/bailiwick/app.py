@@ -57,6 +57,7 @@ class Application:
             if not await pipeline.drain(self._settings.shutdown_seconds):
                 _log.warning("stopped_with_invocations_in_flight")
             await pipeline.close()
+            await identity.mails_under_way()
             await runtime.stop()
             if traces is not None:
                 traces.shutdown()

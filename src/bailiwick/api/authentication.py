@@ -12,6 +12,7 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.types import Scope
 
 from bailiwick.identity import Caller, authenticate
 from bailiwick.kernel.errors import Forbidden, Unauthenticated
@@ -60,7 +61,7 @@ async def authenticated(connection: AnyConnection, handler: BaseRouteHandler) ->
     connection.scope["state"]["caller"] = caller
 
 
-async def provide_caller(scope: dict[str, Any]) -> Caller:
+async def provide_caller(scope: Scope) -> Caller:
     """The verified caller of this request."""
     caller: Caller = scope["state"]["caller"]
     return caller

@@ -64,8 +64,8 @@ def landing_page() -> Response[str]:
     grid = "".join(f'<div class="card"><b>{escape(head)}</b>{escape(text)}</div>' for head, text in cards)
     return _page(
         "Bailiwick",
-        '<h1>Bailiwick</h1><p class="lead">The control plane for your fleet of AI agents: one server that governs every '
-        "call they make, pays for it and proves it.</p>"
+        '<h1>Bailiwick</h1><p class="lead">The control plane for your fleet of AI agents: one server that governs '
+        "every call they make, pays for it and proves it.</p>"
         f'<nav><a href="/docs">API documentation</a><a href="/openapi.json">OpenAPI</a><a href="/health">Health</a>'
         f'<a href="/metrics">Metrics</a></nav><h2>What happens to a call</h2><div class="grid">{grid}</div>'
         f"<h2>A first governed call</h2><pre>{escape(_FIRST_CALL)}</pre>"

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from msgspec import Meta
 
 from bailiwick import identity
@@ -117,7 +119,7 @@ def _given(value: Any) -> Any:
 
 
 @post("/api/v1/auth/register", operation_id="governance_auth_register", status_code=201, public=True)
-async def register(data: Registration) -> AuthResult:
+async def register(data: JSONBody[Registration]) -> AuthResult:
     """A user with a workspace of their own, signed in."""
     return AuthResult.of_member(
         await identity.register(
@@ -176,7 +178,7 @@ def _signup_result(signed_up: SignedUp) -> dict[str, Any]:
 
 
 @post("/api/v1/auth/signup", operation_id="governance_auth_signup", status_code=201, public=True, validation_status=422)
-async def signup(data: Signup) -> dict[str, Any]:
+async def signup(data: JSONBody[Signup]) -> dict[str, Any]:
     """A user with a workspace on trial, its wallet and first virtual key, signed in."""
     signed_up = await identity.sign_up(
         Founder(
@@ -192,19 +194,19 @@ async def signup(data: Signup) -> dict[str, Any]:
 
 
 @post("/api/v1/auth/login", operation_id="governance_auth_login", status_code=200, public=True)
-async def login(data: Login) -> AuthResult:
+async def login(data: JSONBody[Login]) -> AuthResult:
     """A new session."""
     return AuthResult.of_member(await identity.log_in(data.email, data.password))
 
 
 @post("/api/v1/auth/refresh", operation_id="governance_auth_refresh", status_code=200, public=True)
-async def refresh(data: Refresh) -> AuthTokens:
+async def refresh(data: JSONBody[Refresh]) -> AuthTokens:
     """New tokens for a refresh token, which stops working."""
     return AuthTokens.of(await identity.refresh(data.refresh_token))
 
 
 @post("/api/v1/auth/verify-email", operation_id="governance_auth_verify_email", status_code=200, public=True)
-async def verify_email(data: VerifyEmail) -> dict[str, Any]:
+async def verify_email(data: JSONBody[VerifyEmail]) -> dict[str, Any]:
     """Marks the address of the token's owner as verified."""
     return {"verified": True, "email": await identity.verify_email(data.token)}
 
@@ -215,7 +217,7 @@ async def verify_email(data: VerifyEmail) -> dict[str, Any]:
     status_code=200,
     public=True,
 )
-async def resend_verification(data: ResendVerification) -> dict[str, Literal[True]]:
+async def resend_verification(data: JSONBody[ResendVerification]) -> dict[str, Literal[True]]:
     """A new verification mail; earlier tokens stop working."""
     await identity.resend_verification(data.email)
     return {"sent": True}
@@ -227,7 +229,7 @@ async def resend_verification(data: ResendVerification) -> dict[str, Literal[Tru
     status_code=200,
     credentials=(Credential.ACCESS_TOKEN,),
 )
-async def logout(caller: Caller) -> dict[str, Literal[True]]:
+async def logout(caller: NamedDependency[Caller]) -> dict[str, Literal[True]]:
     """Ends the session of the access token."""
     await identity.log_out(caller)
     return {"loggedOut": True}
@@ -239,7 +241,7 @@ async def logout(caller: Caller) -> dict[str, Literal[True]]:
     status_code=200,
     credentials=(Credential.ACCESS_TOKEN,),
 )
-async def change_password(caller: Caller, data: ChangePassword) -> dict[str, Literal[True]]:
+async def change_password(caller: NamedDependency[Caller], data: JSONBody[ChangePassword]) -> dict[str, Literal[True]]:
     """A new password; every other session of the user ends."""
     await identity.change_password(caller, current=data.current_password, new=data.new_password)
     return {"changed": True}

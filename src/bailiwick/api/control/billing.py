@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Request, get, post
+from litestar.di import NamedDependency
 from msgspec import UNSET, UnsetType
 
 from bailiwick import billing
@@ -41,7 +42,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 @get("/api/v1/billing/subscription", operation_id="hosted_get_subscription")
-async def get_subscription(caller: Caller) -> SubscriptionAnswer:
+async def get_subscription(caller: NamedDependency[Caller]) -> SubscriptionAnswer:
     """The subscription as Stripe last reported it."""
     subscription = await billing.get_subscription(caller.tenant)
     if subscription is None:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from bailiwick import logsources
@@ -45,7 +47,7 @@ class LogSourcePatch(msgspec.Struct, rename="camel"):
 class LogSourceView(msgspec.Struct, frozen=True):
     """A source as the contract shows it."""
 
-    id: str
+    id: FromPath[str]
     org_id: str
     source_type: str
     display_name: str
@@ -58,7 +60,7 @@ class LogSourceView(msgspec.Struct, frozen=True):
     updated_at: str
 
     @classmethod
-    def of(cls, caller: Caller, source: logsources.Source) -> LogSourceView:
+    def of(cls, caller: NamedDependency[Caller], source: logsources.Source) -> LogSourceView:
         return cls(
             id=source.public_id,
             org_id=caller.organization_name or ids.encode(ids.Prefix.ORGANIZATION, caller.tenant),
@@ -100,13 +102,13 @@ class EventsReceived(msgspec.Struct, frozen=True):
 
 
 @get("/api/v1/log-sources", operation_id="hosted_list_log_sources")
-async def list_log_sources(caller: Caller) -> LogSourceList:
+async def list_log_sources(caller: NamedDependency[Caller]) -> LogSourceList:
     """Oldest first."""
     return LogSourceList([LogSourceView.of(caller, source) for source in await logsources.list_sources(caller)])
 
 
 @post("/api/v1/log-sources", operation_id="hosted_create_log_source", status_code=201)
-async def create_log_source(caller: Caller, data: LogSourceCreate) -> LogSourceAnswer:
+async def create_log_source(caller: NamedDependency[Caller], data: JSONBody[LogSourceCreate]) -> LogSourceAnswer:
     """Registers a source, enabled."""
     source = await logsources.create_source(
         caller,
@@ -119,7 +121,9 @@ async def create_log_source(caller: Caller, data: LogSourceCreate) -> LogSourceA
 
 
 @patch("/api/v1/log-sources/{id:str}", operation_id="hosted_update_log_source")
-async def update_log_source(caller: Caller, id: str, data: LogSourcePatch) -> LogSourceAnswer:
+async def update_log_source(
+    caller: NamedDependency[Caller], id: FromPath[str], data: JSONBody[LogSourcePatch]
+) -> LogSourceAnswer:
     """Changes display name, config or enabled."""
     source = await logsources.update_source(
         caller,
@@ -132,7 +136,7 @@ async def update_log_source(caller: Caller, id: str, data: LogSourcePatch) -> Lo
 
 
 @delete("/api/v1/log-sources/{id:str}", operation_id="hosted_delete_log_source", status_code=200)
-async def delete_log_source(caller: Caller, id: str) -> Ok:
+async def delete_log_source(caller: NamedDependency[Caller], id: FromPath[str]) -> Ok:
     """Removes the registration; the secret that it names is left alone."""
     await logsources.delete_source(caller, id)
     return Ok()
@@ -145,7 +149,7 @@ async def delete_log_source(caller: Caller, id: str) -> Ok:
     public=True,
     tags=["log-sources"],
 )
-async def receive_events(request: Request[Any, Any, Any], id: str) -> EventsReceived:
+async def receive_events(request: Request[Any, Any, Any], id: FromPath[str]) -> EventsReceived:
     """Takes events of a custom webhook: one `{id, action, at, actor?, target?, outcome?, attributes?}` or
     `{events: [...]}` of at most 1,000.
 

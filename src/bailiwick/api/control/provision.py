@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from bailiwick import billing
@@ -50,7 +52,7 @@ class ProvisionStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @post("/api/v1/provision/tenant", operation_id="hosted_provision_tenant", status_code=200, min_role=Role.ADMIN)
-async def provision_tenant(caller: Caller, data: ProvisionRequest) -> ProvisionResult:
+async def provision_tenant(caller: NamedDependency[Caller], data: JSONBody[ProvisionRequest]) -> ProvisionResult:
     """Issues the organisation's gateway key, once."""
     provisioned = await billing.provision_tenant(
         caller,
@@ -63,13 +65,13 @@ async def provision_tenant(caller: Caller, data: ProvisionRequest) -> ProvisionR
 
 
 @delete("/api/v1/provision/tenant", operation_id="hosted_deprovision_tenant", status_code=200, min_role=Role.ADMIN)
-async def deprovision_tenant(caller: Caller) -> DeprovisionResult:
+async def deprovision_tenant(caller: NamedDependency[Caller]) -> DeprovisionResult:
     """Revokes the gateway key; the tenant record stays."""
     return DeprovisionResult(message=UNSET if await billing.deprovision_tenant(caller) else _NOT)
 
 
 @get("/api/v1/provision/tenant/status", operation_id="hosted_provision_status")
-async def provision_status(caller: Caller) -> ProvisionStatus:
+async def provision_status(caller: NamedDependency[Caller]) -> ProvisionStatus:
     """Whether the organisation holds a key, and what is left of its budget."""
     state = await billing.tenant_state(caller.tenant)
     if state is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
 
 from bailiwick import invocations
 from bailiwick.identity import Caller
@@ -13,10 +14,10 @@ from bailiwick.identity import Caller
 
 @get("/api/v1/runs", operation_id="hosted_list_runs")
 async def list_runs(
-    caller: Caller,
-    page: Annotated[int, Parameter(ge=1, le=10_000_000)] = 1,
-    per_page: Annotated[int, Parameter(ge=1, le=100)] = 25,
-    agent_id: Annotated[str | None, Parameter(min_length=1, max_length=100)] = None,
+    caller: NamedDependency[Caller],
+    page: Annotated[int, QueryParameter(ge=1, le=10_000_000)] = 1,
+    per_page: Annotated[int, QueryParameter(ge=1, le=100)] = 25,
+    agent_id: Annotated[str | None, QueryParameter(min_length=1, max_length=100)] = None,
 ) -> dict[str, Any]:
     """Newest first; `total` counts every run that matches."""
     listed = await invocations.list_runs(caller.tenant, page=page, per_page=per_page, agent_id=agent_id)
@@ -24,7 +25,7 @@ async def list_runs(
 
 
 @get("/api/v1/runs/{run_id:str}", operation_id="hosted_get_run")
-async def get_run(caller: Caller, run_id: str) -> dict[str, Any]:
+async def get_run(caller: NamedDependency[Caller], run_id: FromPath[str]) -> dict[str, Any]:
     """One run with both hashes and its place in the audit chain."""
     return {"run": await invocations.get_run(caller.tenant, run_id)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import get
+from litestar.di import NamedDependency
 
 from bailiwick import billing
 from bailiwick.identity import Caller
@@ -31,7 +32,7 @@ class Stats(msgspec.Struct, frozen=True):
 
 
 @get("/api/v1/stats", operation_id="hosted_stats")
-async def get_stats(caller: Caller) -> Stats:
+async def get_stats(caller: NamedDependency[Caller]) -> Stats:
     """The use of the present billing period."""
     used = await billing.get_statistics(caller.tenant)
     return Stats(

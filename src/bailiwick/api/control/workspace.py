@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from litestar import get, patch
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from bailiwick import identity
@@ -72,13 +74,13 @@ class WorkspaceView(CamelCase):
 
 
 @get("/api/v1/workspace", operation_id="governance_get_workspace")
-async def get_workspace(caller: Caller) -> WorkspaceView:
+async def get_workspace(caller: NamedDependency[Caller]) -> WorkspaceView:
     """The workspace of the credential."""
     return WorkspaceView.of(await identity.read_workspace(caller), caller.role)
 
 
 @patch("/api/v1/workspace", operation_id="governance_update_workspace", min_role=Role.ADMIN)
-async def update_workspace(caller: Caller, data: WorkspacePatch) -> WorkspaceView:
+async def update_workspace(caller: NamedDependency[Caller], data: JSONBody[WorkspacePatch]) -> WorkspaceView:
     """Changes name, slug or vertical, and records that the BAA was signed."""
     if data.baa_signed is False:
         raise InvalidInput.of("baaSigned", "can only be true: a signature is not taken back here")
