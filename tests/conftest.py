@@ -83,7 +83,8 @@ def database_url(server_url: str, template_database: str) -> Iterator[str]:
 @pytest.fixture
 def settings_for_test(tmp_path: Path) -> Settings:
     """Settings that no environment of the machine can change."""
-    return Settings(_env_file=None, data_dir=tmp_path / "data")
+    # The library hides this parameter from its types.
+    return Settings(_env_file=None, data_dir=tmp_path / "data")  # type: ignore[call-arg]
 
 
 @pytest.fixture

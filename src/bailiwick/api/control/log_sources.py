@@ -47,7 +47,7 @@ class LogSourcePatch(msgspec.Struct, rename="camel"):
 class LogSourceView(msgspec.Struct, frozen=True):
     """A source as the contract shows it."""
 
-    id: FromPath[str]
+    id: str
     org_id: str
     source_type: str
     display_name: str
@@ -60,7 +60,7 @@ class LogSourceView(msgspec.Struct, frozen=True):
     updated_at: str
 
     @classmethod
-    def of(cls, caller: NamedDependency[Caller], source: logsources.Source) -> LogSourceView:
+    def of(cls, caller: Caller, source: logsources.Source) -> LogSourceView:
         return cls(
             id=source.public_id,
             org_id=caller.organization_name or ids.encode(ids.Prefix.ORGANIZATION, caller.tenant),

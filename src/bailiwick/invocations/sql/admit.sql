@@ -4,6 +4,7 @@
 -- Answers one word for each item:
 --   ok                     reserved and written
 --   stale                  the organisation has changed since the caller read it: read again, try again
+--                          (also when the key that pays was revoked: there may be another)
 --   organization_inactive, session_revoked, key_revoked
 --   insufficient_funds     the account does not hold the amount
 --   allowance_exhausted    a budget does not hold it
@@ -58,7 +59,7 @@ begin
                 or coalesce(a.expires_at, c.expires_at) <= moment) then 'key_revoked'
       when o.version <> i.version then 'stale'
       when i.virtual_key_id is not null
-           and (k.id is null or k.revoked_at is not null or k.expires_at <= moment) then 'key_revoked'
+           and (k.id is null or k.revoked_at is not null or k.expires_at <= moment) then 'stale'
       else 'ok'
     end order by i.ordinal)
   into outcomes
