@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -20,7 +20,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from bailiwick.dlp import StreamMasker, is_blocking_phi
+from bailiwick.dlp import Category, Finding, StreamMasker, is_blocking_phi
 from bailiwick.identity import Caller
 from bailiwick.invocations import admission, settlement
 from bailiwick.invocations.errors import (
@@ -77,7 +77,7 @@ class Target(Protocol):
 class StreamTarget(Target, Protocol):
     """A target whose answer can be passed on as it comes."""
 
-    def stream(self, texts: Sequence[str], usage: Usage) -> AsyncIterator[str]:
+    def stream(self, texts: Sequence[str], usage: Usage) -> AsyncGenerator[str, None]:
         """The answer's pieces; `usage` is current at each, so that a cut is charged for what was used."""
         ...
 
@@ -138,13 +138,23 @@ class _Running:
         if _STRICTNESS[decision] > _STRICTNESS[self.incoming.decision]:
             self.incoming = msgspec.structs.replace(self.incoming, decision=decision)
 
-    def check_stream(self, masker: StreamMasker) -> None:
-        """Cuts a stream whose output may not go out, or that has used what was held for it. Raises accordingly."""
-        if masker.findings:
-            self.decide(Decision.HIJACK)
-            if is_blocking_phi(masker.findings):
-                raise OutputBlocked
-        if self.usage.cost_micros > self.admission.amount_micros:
+    def withhold(self) -> OutputBlocked:
+        """The refusal of an answer that may not go out."""
+        self.decide(Decision.KILL)
+        return OutputBlocked()
+
+    def check_found(self, findings: Sequence[Finding]) -> None:
+        """Decides on what was found in a stream so far, as `inspect` does on a whole answer. Raises OutputBlocked."""
+        if not findings:
+            return
+        if is_blocking_phi(findings):
+            raise self.withhold()
+        masked = any(finding.category is Category.SECRET for finding in findings)
+        self.decide(Decision.HIJACK if masked else Decision.ENHANCE)
+
+    def check_used(self) -> None:
+        """Cuts a stream that, as its target tells, has used more than was held for it. Raises AllowanceExhausted."""
+        if not self.usage.is_estimate and self.usage.cost_micros > self.admission.amount_micros:
             raise AllowanceExhausted("The answer has used all that was reserved for it.")
 
 
@@ -170,7 +180,7 @@ class Pipeline:
         with self._counted():
             return await self._invoke(call)
 
-    async def stream(self, call: StreamCall) -> AsyncIterator[str]:
+    async def stream(self, call: StreamCall) -> AsyncGenerator[str, None]:
         """Runs one invocation and yields its answer's text piece by piece as it may go out.
 
         However the stream ends (at its end, broken by the target, cut by inspection or by its hold, left by its
@@ -181,21 +191,26 @@ class Pipeline:
             digest = hashlib.sha256()
             try:
                 running.inspect()
-                masker = StreamMasker()
-                async for text in call.target.stream(running.incoming.texts, running.usage):
-                    safe = masker.feed(text)
-                    running.check_stream(masker)
-                    if safe:
-                        digest.update(safe.encode("utf-8", "surrogatepass"))
-                        yield safe
+                masker = StreamMasker({Category.SECRET})
+                # Closed here and now, also when the reader leaves: the target is told before the settlement.
+                async with contextlib.aclosing(call.target.stream(running.incoming.texts, running.usage)) as pieces:
+                    async for text in pieces:
+                        safe = masker.feed(text)
+                        running.check_found(masker.findings)
+                        running.check_used()
+                        if safe:
+                            digest.update(safe.encode("utf-8", "surrogatepass"))
+                            yield safe
                 rest = masker.flush()
-                running.check_stream(masker)
+                running.check_found(masker.findings)
                 digest.update(rest.encode("utf-8", "surrogatepass"))
                 if rest:
                     yield rest
             except BaseException as error:
                 await self._fail(running, error)
-                raise
+                if isinstance(error, BailiwickError | asyncio.CancelledError | GeneratorExit):
+                    raise
+                raise TargetUnavailable from error
             running.timeline.answered = time.time_ns()
             await self._settle(running, output_hash=digest.hexdigest())
 
@@ -217,7 +232,7 @@ class Pipeline:
             answer = await call.target.dispatch(running.incoming.texts, running.usage)
             outgoing = inspect((InspectedText(answer),))
             if outgoing.decision is Decision.KILL:
-                raise OutputBlocked
+                raise running.withhold()
         except BaseException as error:
             await self._fail(running, error)
             if isinstance(error, BailiwickError | asyncio.CancelledError):
