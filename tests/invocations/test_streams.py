@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -206,27 +207,58 @@ async def test_a_provider_that_tells_no_usage_is_charged_by_the_upper_bound(
     assert await assert_settled(tenant, "completed", error_code=None) == len(PROMPT) + 2 * len("Héllo there.".encode())
 
 
-async def test_an_upper_bound_above_the_hold_ends_the_stream_at_the_hold(
+async def test_an_upper_bound_never_exceeds_what_the_model_was_allowed(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = sent(*openai_events(LONG))  # far more bytes than 400, and perhaps 300 tokens
+    pieces: list[str] = []
+    await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=400), exchange)), pieces)
+    assert "".join(pieces) == "".join(LONG)
+    assert await assert_settled(tenant, "completed", error_code=None) == len(PROMPT) + 2 * 400
+
+
+async def test_a_prompt_that_masking_made_longer_is_charged_within_the_hold(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     model.answer = sent(*openai_events(LONG))
+    text = "password: hunter22 " * 20
     pieces: list[str] = []
-    deployment = model.deployment(max_output_tokens=400)
-    with pytest.raises(AllowanceExhausted):
-        await read(pipeline.stream(stream_call(tenant, deployment, exchange)), pieces)
-    assert "".join(LONG).startswith("".join(pieces))
-    assert len("".join(pieces)) < 400
-    cost = await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED")
-    assert cost == len(PROMPT) + 16 + 2 * 400  # all that was held
+    await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=50), exchange, text)), pieces)
+    assert len(model.requests[0]["messages"][0]["content"]) > len(text) + 16
+    assert "".join(pieces) == "".join(LONG)
+    assert await assert_settled(tenant, "completed", decision="HIJACK", error_code=None) == len(text) + 16 + 2 * 50
 
 
-async def test_a_provider_that_tells_more_than_was_held_gets_what_was_held(
+async def test_a_stream_that_tells_more_than_was_held_is_cut(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
-    model.answer = sent(*openai_events(["Hi."], {"prompt_tokens": 10**30, "completion_tokens": 10**30}))
+    over = event({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 10**30}})
+    model.answer = endless(*openai_events(LONG)[:11], over, *openai_events(LONG)[11:31])
+    pieces: list[str] = []
     with pytest.raises(AllowanceExhausted):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=400), exchange)), [])
-    assert await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED") == len(PROMPT) + 16 + 2 * 400
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), pieces)
+    assert len("".join(pieces)) <= len("".join(LONG[:11]))
+    assert await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED") == len(PROMPT) + 16 + 2 * 1000
+    await asyncio.wait_for(model.disconnected.wait(), 5)
+
+
+async def test_a_model_that_does_not_stop_is_cut(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(["word " * 1000] * 20))
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=100), exchange)), [])
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == len(PROMPT) + 2 * 100
+
+
+@pytest.mark.parametrize("told", [10**30, -5])
+async def test_counts_beyond_belief_are_charged_within_the_hold(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, told: int
+) -> None:
+    model.answer = sent(*openai_events(["Hi."], {"prompt_tokens": told, "completion_tokens": told}))
+    await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=400), exchange)), [])
+    cost = await assert_settled(tenant, "completed", error_code=None)
+    assert cost == (len(PROMPT) + 16 + 2 * 400 if told > 0 else 0)
 
 
 @pytest.mark.parametrize(
@@ -272,11 +304,11 @@ async def test_an_openai_error_event_ends_the_stream(
     assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > len(PROMPT)
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-@pytest.mark.parametrize("how", [broken, sent], ids=["cut", "ended-early"])
+@pytest.mark.parametrize("case", list(itertools.product(["openai", "anthropic"], [broken, sent])))
 async def test_a_stream_that_breaks_off_is_charged_for_what_came(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, how: Any, dialect: str
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, case: tuple[str, Any]
 ) -> None:
+    dialect, how = case
     events = openai_events(LONG)[:21] if dialect == "openai" else anthropic_events(LONG, 5, 50)[:23]
     model.answer = how(*events)
     pieces: list[str] = []
@@ -379,11 +411,11 @@ async def test_personal_data_in_a_stream_is_flagged_and_goes_out(
     await assert_settled(tenant, "completed", decision="ENHANCE", error_code=None)
 
 
-@pytest.mark.parametrize("before", [0, 1, 8, 20])
-@pytest.mark.parametrize("ending", [endless, sent], ids=["goes-on", "ends"])
+@pytest.mark.parametrize("case", list(itertools.product([0, 1, 8, 20], [endless, sent])))
 async def test_phi_cuts_the_stream_before_it_is_out(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, before: int, ending: Any
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, case: tuple[int, Any]
 ) -> None:
+    before, ending = case
     after = [] if ending is sent else LONG
     pieces = [*LONG[:before], "Her SSN is ", SSN[:4], SSN[4:], ", and ", *after]
     model.answer = ending(*openai_events(pieces))
