@@ -22,6 +22,7 @@ app.command("bailiwick.cli.documents:commands_reference", name="commands")
 app.command("bailiwick.cli.mail:mail")
 app.command("bailiwick.cli.audit:app", name="audit")
 app.command("bailiwick.cli.ledger:app", name="ledger")
+app.command("bailiwick.cli.secrets:app", name="secret")
 app.command("bailiwick.cli.bench:app", name="bench")
 
 
