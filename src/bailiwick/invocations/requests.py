@@ -49,6 +49,8 @@ class Usage(msgspec.Struct):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_micros: int = 0
+    is_estimate: bool = False
+    """Whether the counts are our upper bound, not what the target tells."""
     first_token_ms: int | None = None
 
 

@@ -6,8 +6,9 @@ Spoken as their public references say: OpenAI `POST /chat/completions`, Anthropi
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,8 @@ from bailiwick.invocations.requests import InspectedText, Usage
 Messages = Sequence[Mapping[str, str]]
 _MESSAGE_OVERHEAD_TOKENS = 16
 _MOST_EVENT_BYTES = 1024 * 1024
+_MOST_TOKEN_BYTES = 256  # twice the longest token of the known vocabularies (a run of 128 spaces)
+_MOST_TOKENS = 2**40  # more than any model takes; keeps what a server tells within the database's numbers
 
 
 class _OpenAIUsage(msgspec.Struct):
@@ -36,11 +39,13 @@ class _OpenAIMessage(msgspec.Struct):
 class _OpenAIChoice(msgspec.Struct):
     message: _OpenAIMessage = msgspec.field(default_factory=_OpenAIMessage)
     delta: _OpenAIMessage = msgspec.field(default_factory=_OpenAIMessage)
+    finish_reason: str | None = None
 
 
 class _OpenAIAnswer(msgspec.Struct):
     choices: list[_OpenAIChoice] = []
     usage: _OpenAIUsage | None = None
+    error: Any = None
 
 
 class _AnthropicUsage(msgspec.Struct):
@@ -60,7 +65,7 @@ class _AnthropicBlock(msgspec.Struct):
 
 
 class _AnthropicAnswer(msgspec.Struct):
-    content: list[_AnthropicBlock] = []
+    content: list[_AnthropicBlock]
     usage: _AnthropicUsage = msgspec.field(default_factory=_AnthropicUsage)
 
 
@@ -110,9 +115,18 @@ def _request(deployment: Deployment, messages: Messages, *, stream: bool) -> tup
 
 
 def _count(deployment: Deployment, usage: Usage, input_tokens: int, output_tokens: int) -> None:
+    """Notes what the provider tells."""
     usage.provider, usage.model = deployment.provider, deployment.model
-    usage.input_tokens, usage.output_tokens = input_tokens, output_tokens
-    usage.cost_micros = cost_micros(deployment, input_tokens, output_tokens)
+    usage.input_tokens = min(max(input_tokens, 0), _MOST_TOKENS)
+    usage.output_tokens = min(max(output_tokens, 0), _MOST_TOKENS)
+    usage.cost_micros = cost_micros(deployment, usage.input_tokens, usage.output_tokens)
+    usage.is_estimate = False
+
+
+def _estimate(deployment: Deployment, usage: Usage, input_tokens: int, received_bytes: int) -> None:
+    """Notes an upper bound: the model was told how many tokens it may answer with, and a byte is one at most."""
+    _count(deployment, usage, input_tokens, min(received_bytes, deployment.max_output_tokens))
+    usage.is_estimate = True
 
 
 class ModelTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,11 +153,9 @@ class ModelTarget(msgspec.Struct, frozen=True, kw_only=True):
     async def dispatch(self, texts: Sequence[str], usage: Usage) -> str:
         """The whole answer."""
         messages = self._messages(texts)
-        return await complete(
-            self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds
-        )
+        return await complete(self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds)
 
-    def stream(self, texts: Sequence[str], usage: Usage) -> AsyncIterator[str]:
+    def stream(self, texts: Sequence[str], usage: Usage) -> AsyncGenerator[str, None]:
         """The answer's pieces as they come."""
         messages = self._messages(texts)
         return stream(self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds)
@@ -169,7 +181,7 @@ async def complete(
     if answer.usage is not None:
         _count(deployment, usage, answer.usage.prompt_tokens, answer.usage.completion_tokens)
     else:  # a server that tells no usage is charged by the upper bound
-        _count(deployment, usage, sum(most_tokens(m["content"]) for m in messages), most_tokens(text))
+        _estimate(deployment, usage, sum(most_tokens(m["content"]) for m in messages), most_tokens(text))
     if not answer.choices:
         raise TargetUnavailable("The model's answer held no choice.")
     return text
@@ -177,70 +189,96 @@ async def complete(
 
 async def stream(
     exchange: Exchange, deployment: Deployment, messages: Messages, usage: Usage, *, timeout_seconds: float
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """The answer's pieces of text as they come; `usage` is current at every piece.
 
     Until the provider tells its own count, usage is the upper bound of what has gone over the wire: a stream that is
-    cut is charged for what was used of it.
+    cut is charged for what was used of it. Raises TargetUnavailable, also for a stream that ends before the model said
+    that it is complete.
     """
     url, headers, body = _request(deployment, messages, stream=True)
     started = time.perf_counter()
     sent = sum(most_tokens(message["content"]) for message in messages)
     received = 0
-    told: _OpenAIUsage | None = None
+    progress = _Progress()
     timeout = deployment.timeout_seconds or timeout_seconds
     async with exchange.post(deployment.key, url, headers=headers, body=body, timeout_seconds=timeout) as response:
-        _count(deployment, usage, sent, 0)
-        async for data in events(response):
-            if data == b"[DONE]":
-                break
-            try:
-                text, told = _piece(deployment, data, told)
-            except msgspec.DecodeError:
-                raise TargetUnavailable("The model's stream could not be read.") from None
-            received += most_tokens(text)
-            if told is not None:
-                known = max(told.completion_tokens, 0)
-                _count(deployment, usage, told.prompt_tokens, known or received)
-            else:
-                _count(deployment, usage, sent, received)
-            if text:
-                if usage.first_token_ms is None:
-                    usage.first_token_ms = round((time.perf_counter() - started) * 1000)
-                yield text
+        _estimate(deployment, usage, sent, 0)
+        async with contextlib.aclosing(events(response)) as pieces:
+            async for data in pieces:
+                if data == b"[DONE]":
+                    progress.is_complete = True
+                    break
+                try:
+                    text = _piece(deployment, data, progress)
+                except msgspec.DecodeError:
+                    raise TargetUnavailable("The model's stream could not be read.") from None
+                received += most_tokens(text)
+                if received > deployment.max_output_tokens * _MOST_TOKEN_BYTES:
+                    raise TargetUnavailable("The model answers with more than it was asked for.")
+                if progress.output_tokens:
+                    _count(deployment, usage, progress.input_tokens, progress.output_tokens)
+                else:
+                    _estimate(deployment, usage, progress.input_tokens or sent, received)
+                if text:
+                    if usage.first_token_ms is None:
+                        usage.first_token_ms = round((time.perf_counter() - started) * 1000)
+                    yield text
+        if not progress.is_complete:
+            raise TargetUnavailable("The model's stream broke off.")
 
 
-def _piece(deployment: Deployment, data: bytes, told: _OpenAIUsage | None) -> tuple[str, _OpenAIUsage | None]:
-    """The text of one event, and the provider's own count of tokens as far as it has told it."""
+class _Progress(msgspec.Struct):
+    """What a stream has told besides text: the provider's own counts so far (0: none), and its end."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    is_complete: bool = False
+
+
+def _piece(deployment: Deployment, data: bytes, progress: _Progress) -> str:
+    """The text of one event; keeps `progress` current. Raises TargetUnavailable for an error that the model tells."""
     if deployment.dialect != "anthropic":
         chunk = _openai.decode(data)
-        text = (chunk.choices[0].delta.content or "") if chunk.choices else ""
-        return text, chunk.usage or told
+        if chunk.error is not None:
+            raise TargetUnavailable("The model ended its stream with an error.")
+        if chunk.usage is not None:
+            progress.input_tokens, progress.output_tokens = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
+        if not chunk.choices:
+            return ""
+        progress.is_complete = progress.is_complete or chunk.choices[0].finish_reason is not None
+        return chunk.choices[0].delta.content or ""
     event = _anthropic_event.decode(data)
-    if event.type == "error":
-        raise TargetUnavailable("The model ended its stream with an error.")
-    if event.message is not None:
-        return "", _OpenAIUsage(event.message.usage.all_input_tokens, 0)
-    if event.usage is not None:
-        return "", _OpenAIUsage(told.prompt_tokens if told else 0, event.usage.output_tokens)
-    return (event.delta.text if event.delta is not None and event.type == "content_block_delta" else ""), told
+    match event.type:
+        case "error":
+            raise TargetUnavailable("The model ended its stream with an error.")
+        case "message_start" if event.message is not None:
+            progress.input_tokens = event.message.usage.all_input_tokens
+        case "message_delta" if event.usage is not None:
+            progress.output_tokens = event.usage.output_tokens
+        case "message_stop":
+            progress.is_complete = True
+        case "content_block_delta" if event.delta is not None:
+            return event.delta.text
+    return ""
 
 
-async def events(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def events(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     """The data of each server-sent event (WHATWG HTML §9.2), one after the other."""
     buffer = b""
     lines: list[bytes] = []
+    size = 0
     async for part in response.content.iter_any():
-        buffer += part
-        if len(buffer) > _MOST_EVENT_BYTES:
-            raise TargetUnavailable("An event of the target's stream is too large.")
-        *complete_lines, buffer = buffer.split(b"\n")
+        *complete_lines, buffer = (buffer + part).split(b"\n")
         for raw in complete_lines:
             line = raw.rstrip(b"\r")
             if line.startswith(b"data:"):
                 lines.append(line[5:].removeprefix(b" "))
+                size += len(line)
             elif not line and lines:
                 yield b"\n".join(lines)
-                lines = []
+                lines, size = [], 0
+        if len(buffer) + size > _MOST_EVENT_BYTES:
+            raise TargetUnavailable("An event of the target's stream is too large.")
     if lines:
         yield b"\n".join(lines)
