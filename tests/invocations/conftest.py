@@ -113,7 +113,7 @@ class ModelServer:
 
     def deployment(self, **more: Any) -> Deployment:
         """A deployment of the model `fast` here: 1 USD for a million input tokens, 2 for output."""
-        given = {
+        given: dict[str, Any] = {
             "name": "fast",
             "provider": "openai",
             "model": "stub-1",

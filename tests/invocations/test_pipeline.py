@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from aiohttp import web
 
-from bailiwick import billing, identity, ledger
+from bailiwick import billing, dlp, identity, ledger
 from bailiwick.dlp import DlpUnavailable
-from bailiwick.invocations import inspection, sweep
+from bailiwick.invocations import sweep
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.dispatch.models import ModelTarget
 from bailiwick.invocations.errors import (
@@ -113,7 +113,7 @@ async def test_inspection_that_does_not_work_lets_nothing_pass(
     def broken(_text: str) -> list[object]:
         raise DlpUnavailable
 
-    monkeypatch.setattr(inspection.dlp, "scan", broken)
+    monkeypatch.setattr(dlp, "scan", broken)
     with pytest.raises(DlpUnavailable):
         await pipeline.invoke(chat(tenant, model.deployment(), exchange))
     assert model.requests == []

@@ -14,8 +14,7 @@ import pytest
 from aiohttp import web
 
 from bailiwick import ledger
-from bailiwick.dlp import DlpUnavailable
-from bailiwick.invocations import pipeline as pipeline_module
+from bailiwick.dlp import DlpUnavailable, StreamMasker
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.dispatch.models import ModelTarget
 from bailiwick.invocations.errors import (
@@ -333,7 +332,7 @@ async def test_a_reader_that_leaves_is_settled_and_the_model_stopped(
 ) -> None:
     model.answer = endless(*openai_events(LONG)[:21])
     stream = pipeline.stream(stream_call(tenant, model.deployment(), exchange))
-    async with contextlib.aclosing(stream):  # type: ignore[type-var]
+    async with contextlib.aclosing(stream):
         assert await anext(stream)
     # Settled, and the connection closed, by the time that aclose returns.
     assert 0 < await assert_settled(tenant, "cancelled", error_code="CANCELLED") <= 5 + 2 * len("".join(LONG[:20]))
@@ -441,11 +440,10 @@ async def test_phi_in_the_prompt_opens_no_stream(
 async def test_a_stream_whose_inspection_fails_goes_no_further(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(pipeline_module.StreamMasker):
-        def feed(self, chunk: str) -> str:
-            raise DlpUnavailable
+    def broken(_masker: StreamMasker, _chunk: str) -> str:
+        raise DlpUnavailable
 
-    monkeypatch.setattr(pipeline_module, "StreamMasker", Broken)
+    monkeypatch.setattr(StreamMasker, "feed", broken)
     model.answer = endless(*openai_events(LONG))
     out: list[str] = []
     with pytest.raises(DlpUnavailable):
