@@ -73,7 +73,7 @@ create table budgets (
 create unique index budgets_window on budgets (organization_id, scope, scope_id, unit, period, period_start);
 select bailiwick_protect('budgets', 'select, insert, update');
 
--- A pending transfer: reserves `amount` on the debited account until it is posted (up to its amount), voided or expires.
+-- A pending transfer: reserves `amount` on the debited account until it is posted (at most that), voided or expires.
 -- `budget_ids`: budgets that it reserves too, each in the budget's own unit (money: amount; runs: one; tokens: tokens);
 -- `posted_*`: what each of those spent when it was posted.
 create table holds (

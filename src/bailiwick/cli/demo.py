@@ -59,7 +59,7 @@ class _Client:
 
 @contextlib.contextmanager
 def _running_server(settings: Settings, console: Console) -> Iterator[subprocess.Popen[bytes]]:
-    server = subprocess.Popen([sys.executable, "-m", "bailiwick.cli", "serve"])  # noqa: S603 - our own program
+    server = subprocess.Popen([sys.executable, "-m", "bailiwick.cli", "serve"])
     try:
         with console.status("Starting PostgreSQL and the server ..."):
             deadline = time.monotonic() + _START_SECONDS

@@ -19,7 +19,7 @@ from bailiwick.invocations.records import AGENT_RUN
 from bailiwick.invocations.requests import Charge, InspectedText
 from bailiwick.invocations.terms import TermsCache
 from bailiwick.kernel.clock import now
-from bailiwick.registry.templates import TemplateContext
+from bailiwick.registry import TemplateContext
 
 _REGULATED = frozenset({"healthcare", "behavioral_health"})
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # subscripting it fails at run time
 Item = TypeVar("Item")
 _log = structlog.get_logger(__name__)
 _LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)
+_ATTEMPTS = 4
 # Another transaction won; the same statement succeeds when tried again.
 _TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
@@ -27,7 +28,7 @@ class Lane(Generic[Item]):
     """Batches items through `write(connection, items)`, which answers None or an exception for each.
 
     A lost connection is replaced. `repeatable` writes are then tried again; others fail with Unavailable, since nobody
-    knows whether they were done. A batch that the database refuses is written item by item, so that one bad item
+    knows whether they were done. What lost against another transaction is tried again in any case. A batch that the database refuses is written item by item, so that one bad item
     fails alone.
     """
 
@@ -41,7 +42,7 @@ class Lane(Generic[Item]):
     ) -> None:
         self._database = database
         self._write = write
-        self._attempts = 4 if repeatable else 1
+        self._repeatable = repeatable
         self._connection: _Connection | None = None
         self.batcher: Batcher[Item, None] = Batcher(self._flush, limit=limit)
 
@@ -51,24 +52,32 @@ class Lane(Generic[Item]):
         return self._connection
 
     async def _flush(self, items: Sequence[Item]) -> list[Exception | None]:
-        for attempt in range(self._attempts):
+        for attempt in range(_ATTEMPTS):
             try:
                 return await self._write(await self._connected(), items)
             except _LOST as error:
+                if isinstance(error, ValueError):  # asyncpg could not encode an argument; the connection is well
+                    return await self._each(items, error)
                 _log.warning("lane_connection_lost", error=type(error).__name__, items=len(items))
                 if self._connection is not None:
                     self._connection.terminate()
                     self._connection = None
+                if not self._repeatable:
+                    break
                 await asyncio.sleep(0.05 * 4**attempt)
             except _TRANSIENT as error:
                 _log.warning("lane_conflict", error=type(error).__name__, items=len(items))
                 await asyncio.sleep(0.01 * attempt)
             except (asyncpg.PostgresError, ValueError) as error:
-                if len(items) == 1:
-                    _log.error("lane_item_refused", exc_info=error)
-                    return [error]
-                return [(await self._flush([item]))[0] for item in items]
+                return await self._each(items, error)
         return [Unavailable("The database is not available; please try again.")] * len(items)
+
+    async def _each(self, items: Sequence[Item], error: Exception) -> list[Exception | None]:
+        """Writes item by item what was refused as a batch."""
+        if len(items) == 1:
+            _log.error("lane_item_refused", exc_info=error)
+            return [error]
+        return [(await self._flush([item]))[0] for item in items]
 
     async def close(self) -> None:
         """Writes what is waiting, then closes the connection."""

@@ -40,7 +40,7 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds of a Retry-After header (RFC 9110 §10.2.3): a number or a date."""
     if not value:
         return None
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, (parsedate_to_datetime(value) - now()).total_seconds())
@@ -89,7 +89,7 @@ class Exchange:
             except TimeoutError:
                 self._breaker.failed(target)
                 raise TargetTimeout from None
-            except asyncio.CancelledError:
+            except BaseException:  # whatever it is, it tells nothing of the target; the next call may probe it
                 self._breaker.abandoned(target)
                 raise
             try:
@@ -101,6 +101,12 @@ class Exchange:
             except aiohttp.ClientError as error:
                 self._breaker.failed(target)
                 raise TargetUnavailable(f"The target's answer broke off: {type(error).__name__}.") from None
+            except TargetUnavailable:  # what it answers cannot be used
+                self._breaker.failed(target)
+                raise
+            except BaseException:
+                self._breaker.abandoned(target)
+                raise
             finally:
                 # An answer that was read to its end has given its connection back; any other is closed, which also
                 # tells the target to stop.
@@ -128,13 +134,14 @@ class Exchange:
     async def _check(self, target: str, response: aiohttp.ClientResponse) -> None:
         if 200 <= response.status < 300:
             return
-        after = _retry_after(response.headers.get("retry-after"))
-        try:
-            body = await read(response, 64 * 1024)
-        finally:
-            response.close()
         if response.status in (408, 429) or response.status >= 500:
+            after = _retry_after(response.headers.get("retry-after"))
+            response.close()
             raise _TryAgain(f"status {response.status}", after)
+        body = b""
+        with contextlib.suppress(aiohttp.ClientError, TargetUnavailable):
+            body = await read(response, 64 * 1024)
+        response.close()
         self._breaker.succeeded(target)  # it answers; the request is what it does not like
         raise TargetRefused(response.status, body)
 

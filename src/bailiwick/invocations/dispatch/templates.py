@@ -11,7 +11,7 @@ from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.model_list import Deployment
 from bailiwick.invocations.prices import cost_micros, most_tokens
 from bailiwick.invocations.requests import InspectedText, Usage
-from bailiwick.registry.templates import AgentTemplate, TemplateContext, TemplateInput, model_messages
+from bailiwick.registry import AgentTemplate, TemplateContext, TemplateInput, model_messages
 
 _MOST_FACT_BYTES = 32_000
 _MESSAGE_OVERHEAD_TOKENS = 64
