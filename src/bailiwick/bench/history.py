@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bailiwick import ledger
 from bailiwick.identity import Caller, Credential
@@ -47,9 +48,9 @@ async def database_facts(url: str) -> tuple[str, dict[str, str]]:
 async def raise_limits(url: str, organization_id: UUID) -> None:
     """Lets a provisioned organisation run as often as it likes: a grant to its key, and more runs in its period."""
     opened = database.Database(url)
-    database.use(opened)
     try:
-        async with database.tenant_transaction(organization_id) as session:
+        async with AsyncSession(opened.engine) as session, session.begin():
+            await database.narrow(session, organization_id)
             for budget in (await session.scalars(select(ledger.Budget))).all():
                 await ledger.set_limit(session, organization_id, budget.id, MANY)
             keys = select(ledger.Account).where(
@@ -58,7 +59,6 @@ async def raise_limits(url: str, organization_id: UUID) -> None:
             for account in (await session.scalars(keys)).all():
                 await ledger.grant(session, organization_id, account.id, MANY, "benchmark")
     finally:
-        database.use(None)
         await opened.close()
 
 
