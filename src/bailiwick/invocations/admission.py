@@ -43,7 +43,7 @@ async def admit(
     budget_items: list[int] = []
     budget_ids = []
     for position, item in enumerate(items, 1):
-        for budget_id in item.charge.budget_ids:
+        for budget_id in dict.fromkeys(item.charge.budget_ids):
             budget_items.append(position)
             budget_ids.append(budget_id)
     outcomes: list[str] = await connection.fetchval(

@@ -18,7 +18,15 @@ if TYPE_CHECKING:  # subscripting it fails at run time
 
 Item = TypeVar("Item")
 _log = structlog.get_logger(__name__)
-_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError)
+_LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection that was ended while idle says at its next use
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+)
 _ATTEMPTS = 4
 # Another transaction won; the same statement succeeds when tried again.
 _TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -28,8 +36,8 @@ class Lane(Generic[Item]):
     """Batches items through `write(connection, items)`, which answers None or an exception for each.
 
     A lost connection is replaced. `repeatable` writes are then tried again; others fail with Unavailable, since nobody
-    knows whether they were done. What lost against another transaction is tried again in any case. A batch that the database refuses is written item by item, so that one bad item
-    fails alone.
+    knows whether they were done. What lost against another transaction is tried again in any case. A batch that the
+    database refuses is written item by item, so that one bad item fails alone.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -79,52 +79,86 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.provider}/{self.model}@{self.base_url}"
 
 
+Price = Annotated[float, msgspec.Meta(ge=0, le=1)]  # USD for one token; also refuses NaN
+
+
+class _Parameters(msgspec.Struct, kw_only=True):
+    """What is read of `litellm_params`, by LiteLLM's names; the rest is ignored."""
+
+    model: str
+    custom_llm_provider: str | None = None
+    api_base: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    api_version: str | None = None
+    input_cost_per_token: Price | None = None
+    output_cost_per_token: Price | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    weight: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    extra_headers: dict[str, str] | None = None
+
+
+class _Info(msgspec.Struct, kw_only=True):
+    """What is read of `model_info`."""
+
+    input_cost_per_token: Price | None = None
+    output_cost_per_token: Price | None = None
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+
+
+class _Entry(msgspec.Struct, kw_only=True):
+    model_name: str
+    litellm_params: _Parameters
+    model_info: _Info | None = None
+
+
 def _resolved(value: Any) -> Any:
-    """LiteLLM's `os.environ/NAME` stands for the environment variable NAME."""
+    """LiteLLM's `os.environ/NAME` stands for the environment variable NAME; one that is not set, for nothing."""
+    if isinstance(value, dict):
+        return {name: _resolved(item) for name, item in value.items()}
     if isinstance(value, str) and value.startswith("os.environ/"):
         return os.environ.get(value.removeprefix("os.environ/"))
     return value
 
 
-def _deployment(entry: Any, where: str) -> Deployment:
-    if not isinstance(entry, dict) or not isinstance(entry.get("litellm_params"), dict):
-        raise ModelListInvalid(f"{where}: needs model_name and litellm_params")
-    parameters = {name: _resolved(value) for name, value in entry["litellm_params"].items()}
-    info = entry.get("model_info") or {}
-    target = parameters.get("model")
-    if not isinstance(entry.get("model_name"), str) or not isinstance(target, str):
-        raise ModelListInvalid(f"{where}: model_name and litellm_params.model must be strings")
-    prefix, separator, model = target.partition("/")
-    if not separator or prefix not in _PROVIDERS:
-        custom = parameters.get("custom_llm_provider")
-        known = isinstance(custom, str) and custom in _PROVIDERS
-        prefix, model = str(custom) if known else _guess(target, where), target
-    dialect, default_base = _PROVIDERS[prefix]
-    base_url = parameters.get("api_base") or parameters.get("base_url") or default_base
-    if not base_url:
-        raise ModelListInvalid(f"{where}: provider {prefix} needs litellm_params.api_base")
+def _deployment(raw: Any, where: str) -> Deployment:
     try:
-        return msgspec.convert(
-            {
-                "name": entry["model_name"],
-                "provider": prefix,
-                "model": model,
-                "dialect": dialect,
-                "base_url": str(base_url).rstrip("/"),
-                "api_key": parameters.get("api_key"),
-                "api_version": parameters.get("api_version"),
-                "input_price": parameters.get("input_cost_per_token", info.get("input_cost_per_token")),
-                "output_price": parameters.get("output_cost_per_token", info.get("output_cost_per_token")),
-                "max_output_tokens": parameters.get("max_tokens") or info.get("max_output_tokens") or 4096,
-                "timeout_seconds": parameters.get("timeout"),
-                "weight": parameters.get("weight", 1),
-                "headers": parameters.get("extra_headers") or {},
-            },
-            Deployment,
-            strict=False,
-        )
+        entry = msgspec.convert(_resolved(raw), _Entry, strict=False)
     except msgspec.ValidationError as error:
         raise ModelListInvalid(f"{where}: {error}") from None
+    given, info = entry.litellm_params, entry.model_info or _Info()
+    prefix, model = _provider(given, where)
+    dialect, default_base = _PROVIDERS[prefix]
+    base_url = given.api_base or given.base_url or default_base
+    if not base_url:
+        raise ModelListInvalid(f"{where}: provider {prefix} needs litellm_params.api_base")
+    return Deployment(
+        name=entry.model_name,
+        provider=prefix,
+        model=model,
+        dialect=dialect,
+        base_url=base_url.rstrip("/"),
+        api_key=given.api_key,
+        api_version=given.api_version,
+        input_price=info.input_cost_per_token if given.input_cost_per_token is None else given.input_cost_per_token,
+        output_price=info.output_cost_per_token if given.output_cost_per_token is None else given.output_cost_per_token,
+        max_output_tokens=given.max_tokens or info.max_output_tokens or 4096,
+        timeout_seconds=given.timeout,
+        weight=1 if given.weight is None else given.weight,
+        headers=given.extra_headers or {},
+    )
+
+
+def _provider(given: _Parameters, where: str) -> tuple[str, str]:
+    """The provider and its name of the model, from `<provider>/<model>`, `custom_llm_provider` or a well-known name."""
+    prefix, separator, model = given.model.partition("/")
+    custom = given.custom_llm_provider
+    if custom is not None and custom in _PROVIDERS:
+        return custom, model if prefix == custom and separator else given.model
+    if separator and prefix in _PROVIDERS:
+        return prefix, model
+    return _guess(given.model, where), given.model
 
 
 def _guess(model: str, where: str) -> str:
@@ -142,7 +176,7 @@ def load_models(path: Path | None) -> dict[str, list[Deployment]]:
         return {}
     try:
         document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelListInvalid(f"{path}: {error}") from None
     entries = document.get("model_list") if isinstance(document, dict) else None
     if not isinstance(entries, list):

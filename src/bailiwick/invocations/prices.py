@@ -11,6 +11,8 @@ from genai_prices import calc_price
 
 from bailiwick.invocations.model_list import Deployment
 
+MOST_TOKENS = 2**40
+"""More than any model takes: keeps what a server tells of itself within the database's numbers."""
 # For a model that nobody has a price for: dear enough that a budget is never overspent unnoticed
 # (governance-semantics.md section 5: 0.015 and 0.060 USD for a thousand tokens).
 _UNKNOWN_INPUT, _UNKNOWN_OUTPUT = Decimal("0.000015"), Decimal("0.000060")

@@ -12,6 +12,7 @@ import msgspec
 
 from bailiwick.invocations.dispatch.exchange import Exchange, read
 from bailiwick.invocations.errors import TargetUnavailable
+from bailiwick.invocations.prices import MOST_TOKENS
 from bailiwick.invocations.requests import InspectedText, Usage
 
 _json = msgspec.json.Encoder()
@@ -65,7 +66,7 @@ class HttpAgentTarget(msgspec.Struct, frozen=True, kw_only=True):
             answer = _decoder.decode(content)
         except msgspec.DecodeError:
             raise TargetUnavailable("The agent's answer could not be read.") from None
-        usage.input_tokens = max(answer.usage.input_tokens, 0)
-        usage.output_tokens = max(answer.usage.output_tokens, 0)
+        usage.input_tokens = min(max(answer.usage.input_tokens, 0), MOST_TOKENS)
+        usage.output_tokens = min(max(answer.usage.output_tokens, 0), MOST_TOKENS)
         usage.cost_micros = min(max(answer.cost_usd_micros, 0), self.price_micros)
         return answer.response

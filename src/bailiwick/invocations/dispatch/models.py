@@ -7,6 +7,7 @@ Spoken as their public references say: OpenAI `POST /chat/completions`, Anthropi
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
@@ -17,14 +18,13 @@ import msgspec
 from bailiwick.invocations.dispatch.exchange import Exchange, read
 from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.invocations.model_list import Deployment
-from bailiwick.invocations.prices import cost_micros, most_tokens
+from bailiwick.invocations.prices import MOST_TOKENS, cost_micros, most_tokens
 from bailiwick.invocations.requests import InspectedText, Usage
 
 Messages = Sequence[Mapping[str, str]]
 _MESSAGE_OVERHEAD_TOKENS = 16
 _MOST_EVENT_BYTES = 1024 * 1024
 _MOST_TOKEN_BYTES = 256  # twice the longest token of the known vocabularies (a run of 128 spaces)
-_MOST_TOKENS = 2**40  # more than any model takes; keeps what a server tells within the database's numbers
 
 
 class _OpenAIUsage(msgspec.Struct):
@@ -76,6 +76,8 @@ class _AnthropicEvent(msgspec.Struct):
     usage: _AnthropicUsage | None = None
 
 
+# OpenAI's reasoning models refuse `max_tokens`; other servers may know nothing else.
+_REASONING = re.compile(r"o\d|gpt-5")
 _openai = msgspec.json.Decoder(_OpenAIAnswer)
 _anthropic = msgspec.json.Decoder(_AnthropicAnswer)
 _anthropic_event = msgspec.json.Decoder(_AnthropicEvent)
@@ -91,7 +93,8 @@ def worst_case_micros(deployment: Deployment, messages: Messages) -> int:
 def _request(deployment: Deployment, messages: Messages, *, stream: bool) -> tuple[str, dict[str, str], bytes]:
     """URL, headers and body for one deployment."""
     headers = dict(deployment.headers)
-    body: dict[str, Any] = {"model": deployment.model, "max_tokens": deployment.max_output_tokens}
+    limit = "max_completion_tokens" if _REASONING.match(deployment.model) else "max_tokens"
+    body: dict[str, Any] = {"model": deployment.model, limit: deployment.max_output_tokens}
     if stream:
         body["stream"] = True
     if deployment.dialect == "anthropic":
@@ -117,8 +120,8 @@ def _request(deployment: Deployment, messages: Messages, *, stream: bool) -> tup
 def _count(deployment: Deployment, usage: Usage, input_tokens: int, output_tokens: int) -> None:
     """Notes what the provider tells."""
     usage.provider, usage.model = deployment.provider, deployment.model
-    usage.input_tokens = min(max(input_tokens, 0), _MOST_TOKENS)
-    usage.output_tokens = min(max(output_tokens, 0), _MOST_TOKENS)
+    usage.input_tokens = min(max(input_tokens, 0), MOST_TOKENS)
+    usage.output_tokens = min(max(output_tokens, 0), MOST_TOKENS)
     usage.cost_micros = cost_micros(deployment, usage.input_tokens, usage.output_tokens)
     usage.is_estimate = False
 

@@ -86,16 +86,19 @@ begin
       where outcomes[u.item] = 'ok')
    order by b.organization_id, b.id for no key update;
 
-  select coalesce(bool_and(fit.fits), true) into all_fit from (
-    select a.closed_at is null and (a.floor is null or a.balance - a.held - a.floor >= sum(i.amount)) as fits
+  -- An account or budget that does not exist fits nothing.
+  select coalesce(bool_and(coalesce(fit.fits, false)), true) into all_fit from (
+    select a.id is not null and a.closed_at is null
+           and (a.floor is null or a.balance - a.held - a.floor >= sum(i.amount)) as fits
       from unnest(organization_ids, account_ids, amounts, outcomes) as i (organization_id, account_id, amount, outcome)
-      join accounts a on a.organization_id = i.organization_id and a.id = i.account_id
-     where i.outcome = 'ok' group by a.organization_id, a.id
+      left join accounts a on a.organization_id = i.organization_id and a.id = i.account_id
+     where i.outcome = 'ok' group by i.organization_id, i.account_id, a.organization_id, a.id
     union all
-    select b.limit_amount - b.spent - b.held >= sum(case b.unit when 'runs' then 1 when 'tokens' then token_counts[u.item] else amounts[u.item] end)
+    select b.limit_amount - b.spent - b.held >= sum(
+             case b.unit when 'runs' then 1 when 'tokens' then token_counts[u.item] else amounts[u.item] end)
       from unnest(budget_items, budget_ids) as u (item, budget_id)
-      join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
-     where outcomes[u.item] = 'ok' group by b.organization_id, b.id) as fit;
+      left join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
+     where outcomes[u.item] = 'ok' group by organization_ids[u.item], u.budget_id, b.organization_id, b.id) as fit;
 
   if all_fit then
     update accounts a set held = a.held + reserved.amount
@@ -105,7 +108,8 @@ begin
              where i.outcome = 'ok' group by 1, 2) as reserved
      where a.organization_id = reserved.organization_id and a.id = reserved.account_id;
     update budgets b
-       set held = b.held + case b.unit when 'runs' then reserved.uses when 'tokens' then reserved.tokens else reserved.amount end
+       set held = b.held + case b.unit when 'runs' then reserved.uses when 'tokens' then reserved.tokens
+                                       else reserved.amount end
       from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
                    sum(token_counts[u.item])::bigint as tokens, count(*) as uses
               from unnest(budget_items, budget_ids) as u (item, budget_id)
@@ -121,8 +125,11 @@ begin
        where outcomes[i.ordinal] = 'ok' order by i.ordinal
     loop
       select exists (
-        select from budgets b where b.organization_id = item.organization_id and b.id = any (item.budgets)
-           and b.spent + b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end > b.limit_amount)
+        select from unnest(item.budgets) as u (budget_id)
+          left join budgets b on b.organization_id = item.organization_id and b.id = u.budget_id
+         where b.id is null
+            or b.spent + b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end
+               > b.limit_amount)
         into refused_budget;
       if refused_budget then
         outcomes[item.ordinal] := 'allowance_exhausted';
@@ -135,7 +142,8 @@ begin
         outcomes[item.ordinal] := 'insufficient_funds';
         continue;
       end if;
-      update budgets b set held = b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end
+      update budgets b
+         set held = b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end
        where b.organization_id = item.organization_id and b.id = any (item.budgets);
     end loop;
   end if;

@@ -1,8 +1,8 @@
 -- Settles invocations: posts or voids each hold, completes the row, appends to the audit log and the outbox; all items
 -- of a batch in one transaction.
 --
--- Item i is described by the i-th element of every array. Status `completed` and `cancelled` post the cost (at most what
--- was held); `blocked` and `failed` post it too when something was used (cost > 0), else they void. A run counts on
+-- Item i is described by the i-th element of every array. What was used (cost > 0, at most what was held) is
+-- posted whatever the status, and `completed` posts even nothing; the rest is voided. A run counts on
 -- budgets of unit `runs` only when it completed. Answers one word for each item: ok; repeated when this very settlement
 -- was written before (its answer was lost with the connection); expired when the sweeper had already given the hold
 -- back. Nothing is written for the last two.
@@ -96,7 +96,8 @@ begin
    order by b.organization_id, b.id for no key update;
 
   update budgets b
-     set held = b.held - case b.unit when 'runs' then change.runs when 'tokens' then change.tokens else change.amount end,
+     set held = b.held - case b.unit when 'runs' then change.runs when 'tokens' then change.tokens
+                                     else change.amount end,
          spent = b.spent + case b.unit when 'runs' then change.posted_runs when 'tokens' then change.posted_tokens
                                        else change.posted_amount end
     from (select h.organization_id, u.budget_id, count(*) as runs, sum(h.tokens)::bigint as tokens,
