@@ -96,7 +96,7 @@ class _Parameters(msgspec.Struct, kw_only=True):
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     weight: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    extra_headers: dict[str, str] | None = None
+    extra_headers: dict[str, str | None] | None = None
 
 
 class _Info(msgspec.Struct, kw_only=True):
@@ -146,7 +146,7 @@ def _deployment(raw: Any, where: str) -> Deployment:
         max_output_tokens=given.max_tokens or info.max_output_tokens or 4096,
         timeout_seconds=given.timeout,
         weight=1 if given.weight is None else given.weight,
-        headers=given.extra_headers or {},
+        headers={name: value for name, value in (given.extra_headers or {}).items() if value is not None},
     )
 
 
