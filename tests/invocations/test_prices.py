@@ -1,0 +1,91 @@
+"""Prices: the list's own, else genai-prices', else a dear default; always rounded up, never negative."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bailiwick.invocations import Deployment
+from bailiwick.invocations.prices import MOST_TOKENS, cost_micros, most_tokens, token_prices
+
+_LARGEST_STORED = 2**63 - 1
+
+
+def a_deployment(
+    provider: str = "openai",
+    model: str = "gpt-4o-mini",
+    *,
+    input_price: float | None = None,
+    output_price: float | None = None,
+) -> Deployment:
+    return Deployment(
+        name="fast",
+        provider=provider,
+        model=model,
+        dialect="openai",
+        base_url="https://example.com",
+        input_price=input_price,
+        output_price=output_price,
+    )
+
+
+def test_the_lists_own_price_beats_the_published_one() -> None:
+    own = a_deployment(input_price=0.000001, output_price=0.000002)
+    assert token_prices(own) == (Decimal("0.000001"), Decimal("0.000002"))
+    assert token_prices(a_deployment()) != token_prices(own)
+
+
+def test_a_price_of_zero_is_a_price() -> None:
+    free = a_deployment(input_price=0.0, output_price=0.0)
+    assert cost_micros(free, 10**6, 10**6) == 0
+
+
+def test_one_own_price_leaves_the_other_published() -> None:
+    published = token_prices(a_deployment())
+    assert token_prices(a_deployment(input_price=0.5)) == (Decimal("0.5"), published[1])
+
+
+def test_published_prices_are_known() -> None:
+    # https://openai.com/api/pricing: 0.15 and 0.60 USD for a million tokens.
+    assert token_prices(a_deployment()) == (Decimal("0.15") / 10**6, Decimal("0.60") / 10**6)
+    assert cost_micros(a_deployment(), 1_000_000, 1_000_000) == 750_000
+
+
+def test_a_known_model_of_a_provider_with_another_name_is_found() -> None:
+    azure = token_prices(a_deployment("azure", "gpt-4o-mini"))
+    assert azure == token_prices(a_deployment())
+
+
+def test_a_model_that_nobody_knows_is_dear() -> None:
+    unknown = a_deployment("hosted_vllm", "our-own-model-7")
+    assert token_prices(unknown) == (Decimal("0.000015"), Decimal("0.000060"))
+    assert token_prices(a_deployment("no such provider", "our-own-model-7")) == token_prices(unknown)
+    assert cost_micros(unknown, 1000, 1000) == 75_000
+
+
+def test_a_fraction_of_a_micro_dollar_is_rounded_up() -> None:
+    assert cost_micros(a_deployment(), 1, 0) == 1
+    assert cost_micros(a_deployment(), 0, 0) == 0
+    assert cost_micros(a_deployment(input_price=0.000001, output_price=0.0), 7, 0) == 7  # exact: nothing to round
+
+
+@given(st.integers(0, MOST_TOKENS), st.integers(0, MOST_TOKENS), st.floats(0, 1), st.floats(0, 1))
+def test_any_count_at_any_price_is_charged_in_full_and_can_be_stored(
+    input_tokens: int, output_tokens: int, input_price: float, output_price: float
+) -> None:
+    deployment = a_deployment(input_price=input_price, output_price=output_price)
+    exact = 1_000_000 * (Fraction(str(input_price)) * input_tokens + Fraction(str(output_price)) * output_tokens)
+    assert exact <= cost_micros(deployment, input_tokens, output_tokens) < exact + 1
+    assert cost_micros(deployment, input_tokens, output_tokens) <= _LARGEST_STORED
+
+
+@given(st.text())
+def test_no_text_has_more_tokens_than_the_bound(text: str) -> None:
+    assert len(text) <= most_tokens(text) <= 4 * len(text)
+
+
+def test_a_lone_surrogate_has_a_bound() -> None:
+    assert most_tokens("\ud800") == 3
