@@ -16,10 +16,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from json import JSONEncoder
 from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
+import msgspec
 import rfc8785
 
 from bailiwick.audit.merkle import leaf_hash
@@ -33,7 +33,8 @@ NO_HASH: Final = "0" * 64
 """`prev_hash` of the first entry of a chain."""
 
 _SAFE_INTEGER = 2**53 - 1
-_ENCODER = JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+# Writes plain values (`_is_plain`) as RFC 8785 does, in a tenth of the time of a library for it.
+_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,16 @@ class Entry:
 
 def _is_plain(value: object) -> bool:
     """Whether the standard encoder writes this value as RFC 8785 does: no floats, no keys whose order could differ."""
-    if isinstance(value, str) or value is None or isinstance(value, bool):
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
         return True
-    if isinstance(value, int):
-        return -_SAFE_INTEGER <= value <= _SAFE_INTEGER
+    if kind is int:
+        return -_SAFE_INTEGER <= value <= _SAFE_INTEGER  # type: ignore[operator]
     if isinstance(value, dict):
-        return all(isinstance(key, str) and key.isascii() and _is_plain(item) for key, item in value.items())
+        for key, item in value.items():
+            if not (type(key) is str and key.isascii() and (type(item) is str or _is_plain(item))):
+                return False
+        return True
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
 
 
@@ -66,9 +71,8 @@ def canonical_json(value: object) -> str:
     Raises ValueError for what has no such form (NaN, integers beyond 2^53 - 1, lone surrogates, other types), and for
     U+0000, which PostgreSQL can neither store nor search in JSON.
     """
-    # The library is three times slower, and this runs once for every invocation.
-    text = _ENCODER.encode(value) if _is_plain(value) else rfc8785.dumps(value).decode()  # type: ignore[arg-type]
-    text.encode()
+    encoded = _ENCODER.encode(value) if _is_plain(value) else rfc8785.dumps(value)  # type: ignore[arg-type]
+    text = encoded.decode()
     if "\\u0000" in text and "\x00" in "".join(_strings(value)):
         raise ValueError("U+0000 cannot stand in an audit entry")
     return text

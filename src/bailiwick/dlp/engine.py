@@ -96,7 +96,7 @@ def matches_in(shadow: str) -> list[_Hit]:
     engine, scratch = _ready_engine()
     hits: list[_Hit] = []
     engine.database.scan(
-        shadow.encode("ascii"), match_event_handler=cast(Callable[..., None], _record), context=hits, scratch=scratch
+        shadow.encode("ascii"), match_event_handler=cast("Callable[..., None]", _record), context=hits, scratch=scratch
     )
     return hits
 
