@@ -124,6 +124,8 @@ class Exchange:
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=self._connect_seconds),
                 allow_redirects=False,
             )
+        except aiohttp.InvalidURL:
+            raise AddressRefused("this is not a URL that can be called") from None
         except aiohttp.ServerTimeoutError:
             raise _TryAgain("no connection in time") from None
         except aiohttp.ClientError as error:
