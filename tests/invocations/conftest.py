@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from functools import partial
+from ipaddress import IPv4Address
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from sqlalchemy import text
 
 from bailiwick import billing, identity, ledger
@@ -20,6 +28,7 @@ from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.model_list import Deployment
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.requests import Charge
+from bailiwick.kernel.clock import now
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import Database, system_transaction, tenant_transaction
 from bailiwick.kernel.outbound import Outbound
@@ -97,6 +106,7 @@ class ModelServer:
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.answer: Answer = partial(json_answer, text="Hello.")
         self.disconnected = asyncio.Event()
@@ -104,6 +114,7 @@ class ModelServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(await request.json())
+        self.paths.append(request.path_qs)
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         try:
             return await self.answer(request)
@@ -161,3 +172,29 @@ async def exchange(model: ModelServer) -> AsyncIterator[Exchange]:
     outbound = Outbound(frozenset({"127.0.0.1"}))
     yield Exchange(outbound, CircuitBreaker(failures=3, cooldown_seconds=60), attempts=3, connect_seconds=2)
     await outbound.close()
+
+
+@pytest.fixture(scope="session")
+def own_certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A server's certificate for 127.0.0.1 that it signed itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    moment = now()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - timedelta(days=1))
+        .not_valid_after(moment + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("certificate") / "both.pem"
+    file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
