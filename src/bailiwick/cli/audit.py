@@ -35,7 +35,7 @@ def export(organization: str, *, output: Path | None = None, first: int = 0, dat
         sys.exit(f"{organization} is no id of an organisation")
 
     async def run() -> None:
-        stream = output.open("w") if output else sys.stdout
+        stream = output.open("w", encoding="utf-8", newline="\n") if output else sys.stdout
         try:
             async for piece in await audit.export_log(identifier, first=first):
                 stream.write(piece)
@@ -75,8 +75,8 @@ def verify(
 
     try:
         held = audit.VerifierKey.parse(Path(key).read_text().strip() if Path(key).is_file() else key)
-        earlier = [audit.open_checkpoint(path.read_text(), held) for path in checkpoint or ()]
-        with file.open() as lines:
+        earlier = [audit.open_checkpoint(path.read_text(encoding="utf-8"), held) for path in checkpoint or ()]
+        with file.open("rb") as lines:
             log = audit.verify_export(lines, held, earlier=earlier, partial=partial)
     except (audit.LogBroken, audit.NoteInvalid, ValueError) as problem:
         sys.exit(f"BROKEN: {problem}")
