@@ -24,7 +24,11 @@ def build_api(settings: Settings, *, lifespan: Callable[[Litestar], AbstractAsyn
         request_max_body_size=settings.max_body_bytes,
         # Only its schema generator is used (`openapi.py`); what is served is the document at /openapi.json.
         openapi_config=OpenAPIConfig(
-            title="Bailiwick", version=__version__, path="/openapi-own", render_plugins=[JsonRenderPlugin()]
+            title="Bailiwick",
+            version=__version__,
+            path="/openapi-own",
+            render_plugins=[JsonRenderPlugin()],
+            use_handler_docstrings=True,
         ),
         logging_config=None,
         debug=False,

@@ -17,10 +17,10 @@ from bailiwick.kernel.errors import Unauthenticated, Unavailable
 from bailiwick.kernel.runtime import runtime
 
 
-@get("/health", sync_to_thread=False)
+@get("/health", operation_id="network_health", sync_to_thread=False)
 def health() -> dict[str, str]:
     """Whether this process answers; it asks nothing else."""
-    return {"status": "ok", "version": __version__}
+    return {"status": "healthy", "version": __version__}
 
 
 @get("/ready")
@@ -52,13 +52,13 @@ def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@get("/openapi.json", sync_to_thread=False)
+@get("/openapi.json", sync_to_thread=True)
 def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """The OpenAPI document of what this server serves."""
     return document(request.app)
 
 
-@get("/docs", media_type=MediaType.HTML, sync_to_thread=False)
+@get("/docs", media_type=MediaType.HTML, sync_to_thread=True)
 def documentation(request: Request[Any, Any, Any]) -> Response[str]:
     """The operations of this server, for people."""
     return documentation_page(document(request.app))

@@ -38,6 +38,7 @@ summary{cursor:pointer;display:flex;gap:.8rem;align-items:baseline}
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 td,th{text-align:left;padding:.3rem .6rem .3rem 0;
 border-bottom:1px solid var(--line);vertical-align:top}
+table{margin:.4rem 0 .9rem}
 nav a{margin-right:1rem}
 """
 _FIRST_CALL = """curl -s http://localhost:8080/api/v1/agent/run \\
@@ -73,17 +74,84 @@ def landing_page() -> Response[str]:
     )
 
 
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+def _resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """A schema or parameter with its references followed; a reference's siblings are laid over it."""
+    for _ in range(8):
+        reference = node.get("$ref")
+        if reference is None:
+            break
+        target: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target.get(part, {})
+        node = target | {name: value for name, value in node.items() if name != "$ref"}
+    for part in node.get("allOf", ()):
+        whole = _resolved(document, part)
+        node = node | {
+            "properties": node.get("properties", {}) | whole.get("properties", {}),
+            "required": [*node.get("required", ()), *whole.get("required", ())],
+        }
+    return node
+
+
+def _type_name(document: dict[str, Any], schema: dict[str, Any]) -> str:
+    schema = _resolved(document, schema)
+    if "enum" in schema:
+        return " | ".join(str(value) for value in schema["enum"])
+    kind = schema.get("type", "any")
+    if kind == "array":
+        return f"{_type_name(document, schema.get('items', {}))}[]"
+    return " | ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _fields(document: dict[str, Any], title: str, schema: dict[str, Any]) -> str:
+    """A table of an object's members; those that must be there are bold."""
+    schema = _resolved(document, schema)
+    required = set(schema.get("required", ()))
+    marked = {
+        name: f"<b>{escape(name)}</b>" if name in required else escape(name) for name in schema.get("properties", {})
+    }
+    rows = "".join(
+        f"<tr><td><code>{marked[name]}</code></td>"
+        f"<td>{escape(_type_name(document, member))}</td>"
+        f"<td>{escape(str(_resolved(document, member).get('description', '')))}</td></tr>"
+        for name, member in schema.get("properties", {}).items()
+    )
+    return f"<table><tr><th>{escape(title)}</th><th>Type</th><th></th></tr>{rows}</table>" if rows else ""
+
+
+def _json_schema(node: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = node.get("content", {}).get("application/json", {}).get("schema", {})
+    return schema
+
+
+def _operation(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
     description = operation.get("description") or operation.get("summary") or ""
+    parameters = [_resolved(document, parameter) for parameter in operation.get("parameters", ())]
+    parts = [
+        _fields(
+            document,
+            "Parameter",
+            {
+                "properties": {parameter["name"]: parameter.get("schema", {}) for parameter in parameters},
+                "required": [parameter["name"] for parameter in parameters if parameter.get("required")],
+            },
+        ),
+        _fields(document, "Body", _json_schema(_resolved(document, operation.get("requestBody", {})))),
+    ]
+    parts += [
+        _fields(document, f"Answer {status}", _json_schema(_resolved(document, answer)))
+        for status, answer in operation.get("responses", {}).items()
+        if status.startswith("2")
+    ]
     rows = "".join(
         f"<tr><td><code>{escape(status)}</code></td><td>{escape(', '.join(codes))}</td></tr>"
         for status, codes in sorted((operation.get("x-error-codes") or {}).items())
     )
-    errors = f"<table><tr><th>Status</th><th>Codes</th></tr>{rows}</table>" if rows else ""
+    parts.append(f"<table><tr><th>Error</th><th>Codes</th></tr>{rows}</table>" if rows else "")
     return (
         f'<details><summary><span class="method">{escape(method)}</span><code>{escape(path)}</code>'
         f'<span class="muted">{escape(operation.get("operationId", ""))}</span></summary>'
-        f"<p>{escape(description)}</p>{errors}</details>"
+        f"<p>{escape(description)}</p>{''.join(parts)}</details>"
     )
 
 
@@ -93,7 +161,7 @@ def documentation_page(document: dict[str, Any]) -> Response[str]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             tag = (operation.get("tags") or ["server"])[0]
-            groups.setdefault(tag, []).append(_operation(method, path, operation))
+            groups.setdefault(tag, []).append(_operation(document, method, path, operation))
     sections = "".join(f"<h2>{escape(tag)}</h2>{''.join(parts)}" for tag, parts in sorted(groups.items()))
     return _page(
         "Bailiwick: API",
