@@ -64,8 +64,11 @@ class Application:
             _log.info("stopped", pid=os.getpid())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # HEAD is GET without the content, which the server leaves out (RFC 9110 §9.3.2).
+        if scope.get("method") == "HEAD":
+            scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]  # a web socket's scope has none
         # A lifespan scope has no path.
-        if scope.get("path") == "/api/v1/agent/run" and scope.get("method") == "POST":
+        if scope.get("path") == "/api/v1/agent/run":
             if self._agent_runs is None:
                 raise RuntimeError("the application has not started")
             await run_agent(self._agent_runs, scope, receive, send)

@@ -106,17 +106,29 @@ def _schema_pointer(operation: Operation, status: int) -> str | None:
     return f"{pointer}/content/{_escape(_JSON)}/schema" if _JSON in content else None
 
 
-def check(response: httpx.Response) -> None:
-    """Fails the test when a response is not one that its operation may give, or is a failure of ours."""
+def _check_envelope(operation: Operation, response: httpx.Response, what: str) -> None:
+    """Holds a refusal that a contract implies against its family's envelope."""
+    assert response.headers["content-type"].startswith(_JSON), what
+    body = response.json()
+    assert isinstance(body, dict), what
+    if operation.contract in ("governance", "hosted-agents"):
+        assert all(isinstance(body.get(member), str) and body[member] for member in ("error", "code")), what
+
+
+def check(response: httpx.Response, operation: Operation | None = None) -> None:
+    """Fails the test when a response is not one that its operation may give, or is a failure of ours.
+
+    The operation is found by the request when it is not given.
+    """
     request = response.request
     what = f"{request.method} {request.url.path} answered {response.status_code}: {response.text[:500]}"
     assert response.status_code < 500 or response.status_code in (502, 503, 504), what
-    operation = find_operation(request.method, request.url.path)
+    operation = operation or find_operation(request.method, request.url.path)
     if operation is None:
         return
     if str(response.status_code) not in operation.item["responses"]:
         assert response.status_code in _IMPLIED, f"{operation.id} has no such status: {what}"
-        assert isinstance(response.json(), dict), what
+        _check_envelope(operation, response, what)
         return
     codes = operation.error_codes.get(str(response.status_code))
     if codes and operation.contract in ("governance", "hosted-agents"):

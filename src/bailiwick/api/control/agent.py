@@ -13,13 +13,15 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 
 from bailiwick.api.authentication import bearer_token_of
-from bailiwick.api.errors import HOSTED_AGENTS, HttpRefused, as_domain_error
+from bailiwick.api.errors import HOSTED_AGENTS, HttpRefused, allowed, as_domain_error, invalid_body
+from bailiwick.api.unstorable_text import BODY_SECONDS
 from bailiwick.identity import authenticate
 from bailiwick.invocations import AgentRuns
 from bailiwick.kernel.errors import BailiwickError, Forbidden, InvalidInput
 
 OPERATION = "hosted_agent_run"
 _MOST_BODY_BYTES = 512 * 1024  # 40,000 characters of four bytes, escaped as \uXXXX pairs
+_ALLOW = allowed(["POST"])
 _JSON_HEADER = (b"content-type", b"application/json")
 _encoder = msgspec.json.Encoder()
 
@@ -47,34 +49,43 @@ class AgentRunResult(msgspec.Struct):
 _decoder = msgspec.json.Decoder(AgentRunRequest)
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(scope: Scope, receive: Receive) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > _MOST_BODY_BYTES:
+            raise HttpRefused(413)
     body = b""
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise asyncio.CancelledError
-        body += message["body"]
-        if len(body) > _MOST_BODY_BYTES:
-            raise HttpRefused(413, f"The body is larger than {_MOST_BODY_BYTES} bytes.")
-        if not message["more_body"]:
-            return body
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise InvalidInput("The body ended before it was whole.")
+                body += message["body"]
+                if len(body) > _MOST_BODY_BYTES:
+                    raise HttpRefused(413)
+                if not message["more_body"]:
+                    return body
+    except TimeoutError:
+        raise HttpRefused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
 
 
 def _decode(body: bytes) -> AgentRunRequest:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise InvalidInput(str(error)) from None
+        raise invalid_body(error) from None
     except msgspec.DecodeError:
         raise InvalidInput("The body is not valid JSON.") from None
 
 
 async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
+    if scope.get("method") != "POST":
+        raise HttpRefused(405, allow=_ALLOW)
     caller = await authenticate(bearer_token_of(scope["headers"]))
     _ = caller.tenant
     if "*" not in caller.scopes and "agent:write" not in caller.scopes:
         raise Forbidden("The key's scopes do not cover this operation.")
-    request = _decode(await _read_body(receive))
+    request = _decode(await _read_body(scope, receive))
     override = None if request.system_prompt_override is msgspec.UNSET else request.system_prompt_override
     running = runs.run(caller, request.agent_id, request.message, override)
     outcome = await (running if runs.deployment is None else _until_disconnect(running, receive))
@@ -109,6 +120,10 @@ async def _until_disconnect(running: Any, receive: Receive) -> Any:
 async def run_agent(runs: AgentRuns, scope: Scope, receive: Receive, send: Send) -> None:
     """The route as an ASGI application."""
     headers: list[tuple[bytes, bytes]] = [_JSON_HEADER]
+    if scope.get("method") == "OPTIONS":
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", _ALLOW.encode())]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
     try:
         content, status = await _run(runs, scope, receive), 200
     except asyncio.CancelledError:

@@ -205,7 +205,13 @@ async def refresh(data: JSONBody[Refresh]) -> AuthTokens:
     return AuthTokens.of(await identity.refresh(data.refresh_token))
 
 
-@post("/api/v1/auth/verify-email", operation_id="governance_auth_verify_email", status_code=200, public=True)
+@post(
+    "/api/v1/auth/verify-email",
+    operation_id="governance_auth_verify_email",
+    status_code=200,
+    public=True,
+    validation_code="TOKEN_INVALID",
+)
 async def verify_email(data: JSONBody[VerifyEmail]) -> dict[str, Any]:
     """Marks the address of the token's owner as verified."""
     return {"verified": True, "email": await identity.verify_email(data.token)}

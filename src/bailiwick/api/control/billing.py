@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from msgspec import UNSET, UnsetType
 
 from bailiwick import billing
+from bailiwick.api.unstorable_text import read_body
 from bailiwick.billing import PLANS, Plan
 from bailiwick.identity import Caller
 from bailiwick.kernel.clock import rfc3339
@@ -53,14 +54,15 @@ async def get_subscription(caller: NamedDependency[Caller]) -> SubscriptionAnswe
         subscription_id=subscription.subscription_id,
         plan=subscription.plan.value,
         status=subscription.status,
-        current_period_end=rfc3339(subscription.period.last_moment),
+        current_period_end=rfc3339(subscription.period.last_moment, timespec="seconds"),
         cancel_at_period_end=subscription.cancel_at_period_end,
         features=Features(included.run_limit, included.agents_included, included.baa_available),
     )
 
 
-async def _take_any_body(_request: Request[Any, Any, Any]) -> None:
+async def _take_any_body(request: Request[Any, Any, Any]) -> None:
     """In place of the family's look at bodies: here the signature speaks first, and any signed body is taken."""
+    await read_body(request)
 
 
 @post(
