@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
+from bailiwick import dlp
 from bailiwick.invocations.dispatch import models
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.model_list import Deployment
 from bailiwick.invocations.prices import cost_micros, most_tokens
 from bailiwick.invocations.requests import InspectedText, Usage
-from bailiwick.registry import AgentTemplate, TemplateContext, TemplateInput, model_messages
+from bailiwick.registry import AgentTemplate, TemplateContext, TemplateInput, TemplateResult, model_messages
 
 _MOST_FACT_BYTES = 32_000
 _MESSAGE_OVERHEAD_TOKENS = 64
+_SPECIMEN = TemplateContext(organization_name="", now=datetime.min.replace(tzinfo=UTC))
 
 
 class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +40,10 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
         """The price of a run and, with a model, the dearest answer to the longest prompt it can get."""
         if self.deployment is None:
             return self.price_micros
-        tokens = sum(most_tokens(inspected.text) for inspected in texts)
-        tokens += most_tokens(self.template.system_prompt) + _MOST_FACT_BYTES + _MESSAGE_OVERHEAD_TOKENS
+        tokens = sum(most_tokens(inspected.text) for inspected in texts) + _MOST_FACT_BYTES + _MESSAGE_OVERHEAD_TOKENS
+        bare = TemplateResult(response="", facts="", structured={}, input_units=0, output_units=0)
+        frame = model_messages(self.template, TemplateInput(message="", context=_SPECIMEN), bare)
+        tokens += sum(most_tokens(message["content"]) for message in frame)
         return self.price_micros + cost_micros(self.deployment, tokens, self.deployment.max_output_tokens)
 
     async def dispatch(self, texts: Sequence[str], usage: Usage) -> str:
@@ -53,10 +58,22 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
             usage.input_tokens, usage.output_tokens = result.input_units, result.output_units
             usage.cost_micros = self.price_micros
             return result.response
-        facts = result.facts.encode()[:_MOST_FACT_BYTES].decode(errors="ignore")
-        messages = model_messages(self.template, given, msgspec.structs.replace(result, facts=facts))
+        messages = model_messages(self.template, given, msgspec.structs.replace(result, facts=_for_model(result.facts)))
         answer = await models.complete(
             self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds
         )
         usage.cost_micros += self.price_micros
         return answer
+
+
+def _for_model(facts: str) -> str:
+    """Facts as a model may see them. They quote audit entries and log events, which nobody has inspected yet: secrets
+    are masked and, where there is PHI, everything that was found.
+    """
+    findings = dlp.scan(facts)
+    if not dlp.is_blocking_phi(findings):
+        findings = [finding for finding in findings if finding.category is dlp.Category.SECRET]
+    masked = dlp.mask(facts, findings) if findings else facts
+    # Marks within the facts grow by a byte each when they are made harmless.
+    room = _MOST_FACT_BYTES - masked.count("<facts") - masked.count("</facts")
+    return masked.encode("utf-8", "replace")[:room].decode(errors="ignore")
