@@ -96,6 +96,10 @@ def test_every_page_is_in_its_folder_s_list(folder: str) -> None:
     assert pages - listed == set()
 
 
+# One worker process runs them all, on one server.
+_ONE_SERVER = pytest.mark.xdist_group("documents")
+
+
 @pytest.fixture(scope="module")
 def server(server_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the secrets that the examples speak of."""
@@ -134,12 +138,14 @@ def _run(script: str, server: Server, folder: Path) -> str:
     return done.stdout
 
 
+@_ONE_SERVER
 def test_first_call_of_the_readme(server: Server, tmp_path: Path) -> None:
     printed = _run(_examples("README.md"), server, tmp_path)
     assert '"cost_usd_micros":10000' in printed
     assert "verified: 3 entries" in printed
 
 
+@_ONE_SERVER
 def test_tutorial(server: Server, tmp_path: Path) -> None:
     printed = _run(_examples("docs/tutorial/first-governed-agent.md"), server, tmp_path)
     assert '"HIJACK"' in printed
@@ -151,6 +157,7 @@ def test_tutorial(server: Server, tmp_path: Path) -> None:
     assert "exit status 1" in printed
 
 
+@_ONE_SERVER
 def test_pushed_events(server: Server, tmp_path: Path) -> None:
     page = _examples("docs/how-to/log-sources.md")
     pushing = page[page.index("SECRET=") :]
@@ -159,6 +166,7 @@ def test_pushed_events(server: Server, tmp_path: Path) -> None:
     assert "ana: door opened on lab 3" in printed
 
 
+@_ONE_SERVER
 def test_audit_and_stripe_how_tos(server: Server, tmp_path: Path) -> None:
     stripe = _examples("docs/how-to/bill-with-stripe.md")
     trying = f"export STRIPE_WEBHOOK_SECRET={STRIPE_SECRET}\n" + stripe[stripe.index("BODY=") :]
