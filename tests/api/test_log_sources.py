@@ -74,6 +74,8 @@ def test_a_source_from_registration_to_removal(client: httpx.Client, account: Ac
         {"secretRef": "ends\n"},
         {"secretRef": None},
         {"sourceType": "splunk_hec", "config": {"endpoint": "http://splunk.example"}},
+        {"sourceType": "splunk_hec", "config": {"endpoint": " https://splunk.example"}},
+        {"sourceType": "splunk_hec", "config": {"endpoint": "https://spl unk.example"}},
         {"config": {"tenantId": "a\u0000b"}},
     ],
 )

@@ -144,8 +144,11 @@ async def test_the_issuers_word_on_a_role_counts_at_once(db: Database, issuer: S
     assert _count(db, "memberships") == 1
 
 
-async def test_a_token_without_an_organization_is_known_and_has_no_tenant(db: Database, issuer: StubIssuer) -> None:
-    caller = await identity.authenticate(issuer.token(org_id=None, org_role=None))
+@pytest.mark.parametrize("absent", [None, ""])
+async def test_a_token_without_an_organization_is_known_and_has_no_tenant(
+    db: Database, issuer: StubIssuer, absent: str | None
+) -> None:
+    caller = await identity.authenticate(issuer.token(org_id=absent, org_role=absent))
     with pytest.raises(NoOrganization):
         _ = caller.tenant
     assert _count(db, "organizations") == 0

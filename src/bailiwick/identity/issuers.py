@@ -62,8 +62,12 @@ def _role(org_role: str | None) -> Role:
 def _organization(claims: dict[str, Any]) -> tuple[str | None, str | None, Role]:
     short = claims.get("o")
     if "org_id" not in claims and isinstance(short, dict):
-        return _text(short, "id"), _text(short, "slg"), _role(_text(short, "rol"))
-    return _text(claims, "org_id"), _text(claims, "org_slug"), _role(_text(claims, "org_role"))
+        identifier, label, role = short.get("id"), short.get("slg"), short.get("rol")
+    else:
+        identifier, label, role = claims.get("org_id"), claims.get("org_slug"), claims.get("org_role")
+    # Some issuers write an empty text where no organization is active.
+    found = {"id": identifier or None, "label": label or None, "role": role or None}
+    return _text(found, "id"), _text(found, "label"), _role(_text(found, "role"))
 
 
 def _moment(claims: dict[str, Any], name: str) -> float | None:

@@ -59,8 +59,10 @@ def check_text(path: str, value: str) -> None:
 
 
 def _check_https(path: str, value: Scalar) -> None:
+    # urlsplit drops blanks at the ends and takes them elsewhere; RFC 3986 has none anywhere.
+    plain = isinstance(value, str) and value.isprintable() and " " not in value
     try:
-        parts = urlsplit(value) if isinstance(value, str) else None
+        parts = urlsplit(value) if plain and isinstance(value, str) else None
         sound = parts is not None and parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
     except ValueError:
         parts, sound = None, False

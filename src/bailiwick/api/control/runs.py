@@ -11,11 +11,13 @@ from litestar.params import FromPath, QueryParameter
 from bailiwick import invocations
 from bailiwick.identity import Caller
 
+_LAST_PAGE = 2**63 - 1  # as far as msgspec can bound a number; a page beyond the end is an empty one
+
 
 @get("/api/v1/runs", operation_id="hosted_list_runs")
 async def list_runs(
     caller: NamedDependency[Caller],
-    page: Annotated[int, QueryParameter(ge=1, le=10_000_000)] = 1,
+    page: Annotated[int, QueryParameter(ge=1, le=_LAST_PAGE)] = 1,
     per_page: Annotated[int, QueryParameter(ge=1, le=100)] = 25,
     agent_id: Annotated[str | None, QueryParameter(min_length=1, max_length=100)] = None,
 ) -> dict[str, Any]:
