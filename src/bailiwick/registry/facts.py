@@ -18,6 +18,7 @@ from bailiwick.registry.templates import AuditFact, LogEvent, Need, PolicyFact, 
 from bailiwick.settings import settings
 
 _MOST_ENTRIES = 500
+_LOG = "audit"  # both chains share the numbers of the organisation's log
 _MOST_EVENTS = 500
 _LOOK_BACK = timedelta(days=120)
 
@@ -63,7 +64,7 @@ def _fact(entry: audit.Entry, body: Mapping[str, Any]) -> AuditFact:
         return AuditFact(
             audit_id=body["id"],
             sequence=entry.sequence,
-            chain=entry.chain,
+            chain=_LOG,
             action=body["action"],
             actor=body["user_id"],
             subject=body["agent_id"],
@@ -77,7 +78,7 @@ def _fact(entry: audit.Entry, body: Mapping[str, Any]) -> AuditFact:
     return AuditFact(
         audit_id=body["id"],
         sequence=entry.sequence,
-        chain=entry.chain,
+        chain=_LOG,
         action=body["action"],
         actor=body["actor"],
         subject=body["subject"],

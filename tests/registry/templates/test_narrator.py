@@ -172,6 +172,15 @@ def test_gap_in_the_numbers() -> None:
     assert "2 to 4" in result.structured["unusual"][0]["text"]
 
 
+def test_no_gap_where_a_number_was_read_outside_the_period() -> None:
+    at = NOW - timedelta(hours=1)
+    numbered = [
+        msgspec.structs.replace(entry(number, "agent_run", "ida", moment), chain="audit")
+        for number, moment in ((1, at), (2, NOW - timedelta(days=1)), (3, at), (4, at))
+    ]
+    assert kinds(narrate("today", *numbered)) == []
+
+
 def test_nothing_recorded_and_nothing_in_the_period() -> None:
     assert "Nothing was recorded" in narrate("today").response
     old = entry(1, "agent_run", "jon", NOW - timedelta(days=9))

@@ -283,17 +283,25 @@ def _bursts(chosen: Sequence[Event], everything: Sequence[Event], period: Period
 
 
 def _gaps(chosen: Sequence[Event], everything: Sequence[Event], period: Period) -> list[Note]:
-    """Numbers absent between the entries of a chain in the period: they should follow each other without a gap."""
+    """Numbers absent between the entries of a chain in the period: they should follow each other without a gap.
+
+    One that was read and lies outside the period is not absent: entries are numbered when they are settled, and dated
+    when what they record ended.
+    """
     numbers: dict[str, set[int]] = defaultdict(set)
+    bounds: dict[str, list[int]] = defaultdict(list)
     for event in everything:
-        if event.chain and event.at in period:
+        if event.chain:
             numbers[event.chain].add(event.sequence)
+            if event.at in period:
+                bounds[event.chain].append(event.sequence)
     notes = []
-    for chain, present in sorted(numbers.items()):
-        pairs = itertools.pairwise(sorted(present))
+    for chain, within in sorted(bounds.items()):
+        first, last = min(within), max(within)
+        pairs = itertools.pairwise(number for number in sorted(numbers[chain]) if first <= number <= last)
         missing = [(before + 1, after - 1) for before, after in pairs if after - before > 1]
         if missing:
-            shown = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in missing[:5])
+            shown = ", ".join(f"{low}" if low == high else f"{low} to {high}" for low, high in missing[:5])
             more = " and more" if len(missing) > 5 else ""
             notes.append(
                 Note(
