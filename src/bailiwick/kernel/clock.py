@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 
 def now() -> datetime:
@@ -10,6 +11,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def rfc3339(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds and ``Z``: ``2026-05-12T14:22:00.000Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def rfc3339(moment: datetime, *, timespec: Literal["milliseconds", "seconds"] = "milliseconds") -> str:
+    """RFC 3339 in UTC with milliseconds and ``Z``: ``2026-05-12T14:22:00.000Z``; ``timespec`` cuts it to seconds."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -37,7 +37,9 @@ async def get_stats(caller: NamedDependency[Caller]) -> Stats:
     used = await billing.get_statistics(caller.tenant)
     return Stats(
         tenant_id=used.tenant_id,
-        period=PeriodView(rfc3339(used.period.start), rfc3339(used.period.last_moment)),
+        period=PeriodView(
+            rfc3339(used.period.start, timespec="seconds"), rfc3339(used.period.last_moment, timespec="seconds")
+        ),
         runs_total=used.runs,
         runs_remaining=max(0, used.run_limit - used.runs),
         tokens_total=used.tokens,
