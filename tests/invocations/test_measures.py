@@ -1,0 +1,79 @@
+"""Metrics of invocations."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import REGISTRY
+
+from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.dispatch.models import ModelTarget
+from bailiwick.invocations.errors import InvocationBlocked
+from bailiwick.invocations.measures import measure
+from bailiwick.invocations.pipeline import Call, Pipeline
+from bailiwick.invocations.requests import Decision, InspectedText, Status, Usage
+from tests.invocations.conftest import ModelServer, Tenant
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_an_ended_invocation_is_counted_with_its_usage() -> None:
+    ended = {"kind": "chat", "target": "counted", "status": "completed", "decision": "ENHANCE"}
+    usage = Usage(model="counted-1", input_tokens=7, output_tokens=5, cost_micros=31)
+    for _ in range(2):
+        measure(
+            kind="chat",
+            target="counted",
+            status=Status.COMPLETED,
+            decision=Decision.ENHANCE,
+            usage=usage,
+            latency_ms=40,
+        )
+    assert value("bailiwick_invocations_total", **ended) == 2
+    assert value("bailiwick_tokens_total", model="counted-1", direction="input") == 14
+    assert value("bailiwick_tokens_total", model="counted-1", direction="output") == 10
+    assert value("bailiwick_cost_micro_usd_total", model="counted-1") == 62
+
+
+def test_time_goes_into_its_bucket_in_seconds() -> None:
+    for latency_ms in (4, 40):
+        measure(
+            kind="timed",
+            target="t",
+            status=Status.FAILED,
+            decision=Decision.BYPASS,
+            usage=Usage(),
+            latency_ms=latency_ms,
+        )
+    assert value("bailiwick_invocation_seconds_bucket", kind="timed", le="0.005") == 1
+    assert value("bailiwick_invocation_seconds_bucket", kind="timed", le="0.05") == 2
+    assert value("bailiwick_invocation_seconds_sum", kind="timed") == pytest.approx(0.044)
+
+
+def test_what_used_no_model_counts_no_tokens() -> None:
+    measure(kind="chat", target="t", status=Status.BLOCKED, decision=Decision.KILL, usage=Usage(), latency_ms=1)
+    assert REGISTRY.get_sample_value("bailiwick_tokens_total", {"model": "", "direction": "input"}) is None
+
+
+async def test_every_end_of_a_call_is_counted_once(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    def a_call(text: str) -> Call:
+        return Call(
+            caller=tenant.caller,
+            organization_id=tenant.organization_id,
+            kind="measured",
+            target=ModelTarget(deployment=model.deployment(), roles=("user",), exchange=exchange, timeout_seconds=5),
+            texts=(InspectedText(text),),
+            charge=tenant.charge,
+            stale=lambda _: None,
+        )
+
+    await pipeline.invoke(a_call("Hello"))
+    with pytest.raises(InvocationBlocked):
+        await pipeline.invoke(a_call("SSN 536-22-8726"))
+    of = {"kind": "measured", "target": "fast"}
+    assert value("bailiwick_invocations_total", **of, status="completed", decision="BYPASS") == 1
+    assert value("bailiwick_invocations_total", **of, status="blocked", decision="KILL") == 1
+    assert value("bailiwick_invocation_seconds_count", kind="measured") == 2
