@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from litestar import Response, Router, route
+from litestar import Request, Response, Router, route
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
@@ -13,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from bailiwick.api.authentication import authenticated, provide_caller
 from bailiwick.api.errors import Dialect, allowed, handler
+from bailiwick.api.strict_bodies import refuse_loose_values
 from bailiwick.api.unstorable_text import refuse_unstorable_text
 
 
@@ -34,6 +36,11 @@ def _options_of(routes: Sequence[ControllerRouterHandler]) -> Iterator[HTTPRoute
     return (_options(path, allowed(taken)) for path, taken in methods.items())
 
 
+async def _check_request(request: Request[Any, Any, Any]) -> None:
+    await refuse_unstorable_text(request)
+    await refuse_loose_values(request)
+
+
 def family_router(dialect: Dialect, routes: Sequence[ControllerRouterHandler]) -> Router:
     """A Router at the origin for operations of one contract; their paths are whole."""
     render = handler(dialect)
@@ -42,6 +49,6 @@ def family_router(dialect: Dialect, routes: Sequence[ControllerRouterHandler]) -
         route_handlers=[*_options_of(routes), *routes],  # first, so that the framework adds none of its own
         guards=[authenticated],
         dependencies={"caller": Provide(provide_caller)},
-        before_request=refuse_unstorable_text,
+        before_request=_check_request,
         exception_handlers={Exception: render, HTTPException: render},
     )
