@@ -182,7 +182,9 @@ def _take_identifiers(found: Scan, message: str) -> None:
 
 def _take_identifier(found: Scan, word: str, before: str) -> None:
     match = _IDENTIFIER.fullmatch(word)
-    kind = match.lastgroup if match else _NUMBERED.get(before.strip("#:").lower()) if word.isdecimal() else None
+    kind = match.lastgroup if match else None
+    if kind == "device" or word.isdecimal():  # "ticket ITSD-4421" names no device
+        kind = _NUMBERED.get(before.strip("#:").lower(), kind)
     if kind is not None:
         names = found.identifiers.setdefault(kind, [])
         if len(names) < 8 and word not in names:
