@@ -25,11 +25,11 @@ from bailiwick.bench.history import (
     raise_limits,
     settle_down,
 )
-from bailiwick.bench.load import LoadPlan, LoadResult, render_request, run_load
+from bailiwick.bench.load import LoadFailedError, LoadPlan, LoadResult, render_request, run_load
 from bailiwick.bench.machine import describe_machine
-from bailiwick.bench.processes import OwnServer
+from bailiwick.bench.processes import OwnServer, ServerNotReadyError
 from bailiwick.bench.report import Footprint, GrowthPoint, Measurement, Report, markdown, place_markdown, tables
-from bailiwick.bench.subject import Tenant, bailiwick, database_cpu_seconds
+from bailiwick.bench.subject import SubjectRefusedError, Tenant, bailiwick, database_cpu_seconds
 
 AGENT = "helpdesk-tier1-triage"
 RUN_PATH = "/api/v1/agent/run"
@@ -371,9 +371,16 @@ def middle(values: list[float]) -> float:
 
 
 async def bench_invoke(options: InvokeOptions, console: Console) -> Report:
-    """Runs the benchmark, prints its tables, and writes the files that the options name."""
-    with tempfile.TemporaryDirectory(prefix="bailiwick-bench-", ignore_cleanup_errors=True) as folder:
-        report = await InvokeBenchmark(options, console, Path(folder)).run()
+    """Runs the benchmark, prints its tables, and writes the files that the options name.
+
+    Raises SystemExit (status 1), having said why, when a server does not start or refuses the set-up.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="bailiwick-bench-", ignore_cleanup_errors=True) as folder:
+            report = await InvokeBenchmark(options, console, Path(folder)).run()
+    except (ServerNotReadyError, SubjectRefusedError, LoadFailedError) as failure:
+        console.print(f"[red]The benchmark stopped:[/red] {failure}")
+        raise SystemExit(1) from None
     for drawn in tables(report):
         console.print(drawn)
     for note in report.notes:
