@@ -5,6 +5,7 @@ from __future__ import annotations
 from cyclopts import App
 
 from bailiwick import __version__
+from bailiwick.cli.problems import told_in_a_line
 
 app = App(
     name="bailiwick",
@@ -28,4 +29,5 @@ app.command("bailiwick.cli.bench:app", name="bench")
 
 def main() -> None:
     """Runs the command of `sys.argv`."""
-    app()
+    with told_in_a_line():
+        app()

@@ -35,9 +35,13 @@ def export(organization: str, *, output: Path | None = None, first: int = 0, dat
         sys.exit(f"{organization} is no id of an organisation")
 
     async def run() -> None:
+        # Every organisation's log begins with its creation; without this look, an export would begin one for a typo.
+        if not (await audit.list_entries(identifier, limit=1)).entries:
+            sys.exit(f"there is no log of an organisation {organization}")
+        pieces = await audit.export_log(identifier, first=first)
         stream = output.open("w", encoding="utf-8", newline="\n") if output else sys.stdout
         try:
-            async for piece in await audit.export_log(identifier, first=first):
+            async for piece in pieces:
                 stream.write(piece)
         finally:
             if output:
@@ -74,7 +78,10 @@ def verify(
     from bailiwick import audit
 
     try:
-        held = audit.VerifierKey.parse(Path(key).read_text().strip() if Path(key).is_file() else key)
+        held = audit.VerifierKey.parse(Path(key).read_text(encoding="utf-8").strip() if Path(key).is_file() else key)
+    except (audit.NoteInvalid, ValueError) as problem:
+        sys.exit(f"--key is neither a verifier key nor a file that holds one: {problem}")
+    try:
         earlier = [audit.open_checkpoint(path.read_text(encoding="utf-8"), held) for path in checkpoint or ()]
         with file.open("rb") as lines:
             log = audit.verify_export(lines, held, earlier=earlier, partial=partial)

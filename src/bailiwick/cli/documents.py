@@ -31,8 +31,9 @@ def settings_reference(*, markdown: bool = False) -> None:
     markdown
         As the page of the reference documentation.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from bailiwick.cli.settings_reference import reference, reference_markdown
 
@@ -41,7 +42,10 @@ def settings_reference(*, markdown: bool = False) -> None:
         return
     console = Console()
     for group, rows in reference():
-        table = Table("Variable", "Type", "Default", "Meaning", title=group, title_justify="left", expand=True)
+        variable = Column("Variable", no_wrap=True)  # a name that is cut short or broken is of no use
+        table = Table(
+            variable, "Type", "Default", "Meaning", title=group, title_justify="left", expand=True, box=SIMPLE_HEAD
+        )
         for row in rows:
             table.add_row(row.variable, row.type, row.default, row.meaning)
         console.print(table)

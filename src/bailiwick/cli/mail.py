@@ -15,11 +15,12 @@ def mail(*, limit: int = 20, data_dir: DataDir = None) -> None:
         How many.
     """
     from rich.console import Console
-    from rich.panel import Panel
 
     from bailiwick import identity
 
     console = Console()
     for item in with_runtime(data_dir, lambda: identity.list_mails(limit=limit)):
         state = f"sent {item.sent_at:%Y-%m-%d %H:%M}" if item.sent_at else "stored"
-        console.print(Panel(item.body, title=f"{item.recipient}: {item.subject}", subtitle=state), markup=False)
+        console.print(f"{item.recipient}: {item.subject} ({state})", style="bold", markup=False, soft_wrap=True)
+        # Unbroken, so that a link can be followed and a line cut out by a program.
+        console.print(item.body.rstrip() + "\n", markup=False, highlight=False, soft_wrap=True)

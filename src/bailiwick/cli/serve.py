@@ -13,6 +13,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from bailiwick.cli.problems import listening_address
 from bailiwick.settings import Settings, settings
 
 DataDir = Annotated[
@@ -79,6 +80,7 @@ def serve(
 ) -> None:
     """Runs the server: migrates the database, then answers requests until it is told to stop (SIGTERM, Ctrl-C)."""
     configured = configure(host=host, port=port, workers=workers, data_dir=data_dir)
+    address = listening_address(configured.host, configured.port)
     if configured.workers > 1:
         _own_metrics_folder(configured)
     with open_database(configured), _background_worker(configured):
@@ -89,7 +91,7 @@ def serve(
         Server(
             "bailiwick.app:create_app",
             factory=True,
-            address=configured.host,
+            address=address,
             port=configured.port,
             interface=Interfaces.ASGI,
             loop=Loops.uvloop,

@@ -1,0 +1,68 @@
+"""What an operator can put right, told in a line instead of a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+
+from bailiwick.kernel.errors import BailiwickError
+
+
+@contextlib.contextmanager
+def told_in_a_line() -> Iterator[None]:
+    """Ends the process with status 1 and the reason: a wrong setting, a database out of reach, a file, a refusal.
+
+    Anything else stays a traceback, as it is ours to put right.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None or os.environ.get("BAILIWICK_LOG_LEVEL") == "DEBUG":
+            raise
+        sys.exit(f"bailiwick: {reason}")
+
+
+def _reason(error: Exception) -> str | None:
+    # Loaded for this alone: a command starts without them.
+    import psycopg
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    if isinstance(error, ValidationError) and error.title == "Settings":
+        wrong = (
+            f"BAILIWICK_{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in error.errors()
+        )
+        return "\n".join([*wrong, "`bailiwick settings` lists what each setting takes."])
+    if isinstance(error, SettingsError):
+        return f"{error}: a list or an object is written as JSON; `bailiwick settings` lists what each setting takes."
+    if isinstance(error, psycopg.OperationalError | psycopg.ProgrammingError | OperationalError | InterfaceError):
+        return f"the database (BAILIWICK_DATABASE_URL, or the data folder's): {str(error).strip()}"
+    if isinstance(error, BailiwickError):
+        return error.message
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def listening_address(host: str, port: int) -> str:
+    """The numeric address of `host`, on which nobody listens at `port`; ends the process when somebody does.
+
+    Server processes share a port (SO_REUSEPORT): without this look, a second installation would take every other
+    connection of the first.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, UnicodeError) as error:
+        sys.exit(f"bailiwick: there is no host {host!r} to listen on (--host, BAILIWICK_HOST): {error}")
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            sys.exit(f"bailiwick: cannot listen on {host}:{port} (--port, BAILIWICK_PORT): {error.strerror}")
+    return str(address[0])
