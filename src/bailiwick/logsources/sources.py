@@ -20,7 +20,7 @@ from bailiwick.logsources.config import REQUIRED_FIELD, check_config, check_text
 from bailiwick.logsources.errors import LogSourceForeign, LogSourceNotFound
 from bailiwick.logsources.events import Scalar
 from bailiwick.logsources.tables import LogSource
-from bailiwick.secrets import check_reference
+from bailiwick.secrets import SecretReferenceInvalid, check_reference
 
 _MAX_NAME = 200
 
@@ -62,7 +62,10 @@ async def create_source(
         raise InvalidInput.of("sourceType", "is not a type of log source")
     _check_name(display_name)
     if secret_ref is not None:
-        check_reference(secret_ref)
+        try:
+            check_reference(secret_ref)
+        except SecretReferenceInvalid as error:
+            raise InvalidInput.of("secretRef", error.message) from None
     check_config(source_type, config)
     statement = (
         insert(LogSource)
