@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, LargeBinary, Text, func, text
+from sqlalchemy import BigInteger, DateTime, LargeBinary, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -46,7 +46,7 @@ class Organization(Base):
     baa_signed_at: Mapped[datetime | None] = mapped_column(_MOMENT)
     baa_signed_by: Mapped[UUID | None]
     stores_content: Mapped[bool] = mapped_column(server_default=text("false"))
-    version: Mapped[int] = mapped_column(server_default=text("1"))
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     deleted_at: Mapped[datetime | None] = mapped_column(_MOMENT)
     created_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())

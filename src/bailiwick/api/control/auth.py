@@ -14,8 +14,8 @@ from msgspec import Meta
 from bailiwick import identity
 from bailiwick.api.authentication import bearer_token_of
 from bailiwick.api.control.people import CamelCase, MemberView, moment
-from bailiwick.identity import Caller, Credential, Founder, MembershipEnded, SignedIn, SignedUp, Tokens
-from bailiwick.kernel.errors import NotFound
+from bailiwick.identity import Caller, Credential, Founder, MembershipEnded, SignedIn, SignedUp, SlugTaken, Tokens
+from bailiwick.kernel.errors import InvalidInput, NotFound
 from bailiwick.kernel.ids import Prefix, encode
 from bailiwick.kernel.runtime import runtime
 
@@ -121,17 +121,18 @@ def _given(value: Any) -> Any:
 @post("/api/v1/auth/register", operation_id="governance_auth_register", status_code=201, public=True)
 async def register(data: JSONBody[Registration]) -> AuthResult:
     """A user with a workspace of their own, signed in."""
-    return AuthResult.of_member(
-        await identity.register(
-            Founder(
-                email=data.email,
-                password=data.password,
-                name=data.name,
-                organization_name=_given(data.workspace_name),
-                organization_slug=_given(data.workspace_slug),
-            )
-        )
+    founder = Founder(
+        email=data.email,
+        password=data.password,
+        name=data.name,
+        organization_name=_given(data.workspace_name),
+        organization_slug=_given(data.workspace_slug),
     )
+    try:
+        return AuthResult.of_member(await identity.register(founder))
+    except SlugTaken as error:
+        # The contract's only conflict here is the address.
+        raise InvalidInput.of("workspaceSlug", error.message) from None
 
 
 def _signup_result(signed_up: SignedUp) -> dict[str, Any]:
