@@ -19,12 +19,15 @@ create table audit_entries (
   row_hash bytea not null,
   body text not null,
   -- Read out of the hashed body by the database itself, for indexes: row-level security keeps the planner from using an
-  -- index over `body::json ->> 'action'`, which is not leakproof. Null for runs, which have a list of their own.
+  -- index over `body::json ->> 'action'`, which is not leakproof.
   action text generated always as (case when chain = 'activity' then body::json ->> 'action' end) stored,
   actor text generated always as (case when chain = 'activity' then body::json ->> 'actor' end) stored,
+  agent_id text generated always as (case when chain = 'runs' then body::json ->> 'agent_id' end) stored,
   primary key (organization_id, id)
 ) partition by range (id);
 create index audit_entries_sequence on audit_entries (organization_id, sequence);
+create index audit_entries_runs on audit_entries (organization_id, id) where chain = 'runs';
+create index audit_entries_agent on audit_entries (organization_id, agent_id, id) where agent_id is not null;
 create index audit_entries_action on audit_entries (organization_id, action, id) where action is not null;
 create index audit_entries_actor on audit_entries (organization_id, actor, id) where actor is not null;
 select bailiwick_protect('audit_entries', 'select');

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import AsyncIterator
 
@@ -49,6 +50,10 @@ class Application:
             await started.listener.ready.wait()
         await identity.start()
         await asyncio.to_thread(dlp.warm_up)
+        # What stands now stays: left out of collections, they are rarer and short.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         _log.info("started", pid=os.getpid())
         try:
             yield

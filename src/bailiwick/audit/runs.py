@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import JSON, cast, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bailiwick.audit.entries import Entry
@@ -24,7 +24,7 @@ async def page_of_runs(
         AuditEntry.organization_id == organization_id, AuditEntry.chain == text("'runs'")
     )
     if agent_id is not None:
-        chosen = chosen.where(cast(AuditEntry.body, JSON).op("->>")(text("'agent_id'")) == agent_id)
+        chosen = chosen.where(AuditEntry.agent_id == agent_id)
     page = chosen.order_by(AuditEntry.id.desc()).offset(offset).limit(limit).subquery()
     query = (
         select(*COLUMNS)

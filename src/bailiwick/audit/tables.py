@@ -29,6 +29,9 @@ class AuditEntry(Base):
     actor: Mapped[str | None] = mapped_column(
         Text, Computed("case when chain = 'activity' then body::json ->> 'actor' end", persisted=True)
     )
+    agent_id: Mapped[str | None] = mapped_column(
+        Text, Computed("case when chain = 'runs' then body::json ->> 'agent_id' end", persisted=True)
+    )
 
 
 class AuditHead(Base):

@@ -9,64 +9,61 @@ create or replace function audit_append(
   organization_ids uuid[], entry_ids uuid[], chains text[], bodies text[]
 ) returns void language plpgsql security definer set search_path = pg_catalog, public as $$
 declare
+  organization uuid;
   head audit_heads;
-  place integer;
-  previous bytea;
+  given record;
   hash bytea;
-  new_organization_ids uuid[] := '{}';
-  new_ids uuid[] := '{}';
-  new_sequences bigint[] := '{}';
-  new_chains text[] := '{}';
-  new_prev_hashes bytea[] := '{}';
-  new_row_hashes bytea[] := '{}';
-  new_bodies text[] := '{}';
+  sequences bigint[];
+  previous_hashes bytea[];
+  hashes bytea[];
 begin
   if not cardinality(organization_ids) = all (array[cardinality(entry_ids), cardinality(chains), cardinality(bodies)])
   then
     raise exception 'the arrays of audit_append differ in length' using errcode = 'array_subscript_error';
   end if;
+  if cardinality(organization_ids) = 0 then
+    return;
+  end if;
+  -- Sized once; only their elements are set below, which costs the same however long they are.
+  sequences := array_fill(0::bigint, array[cardinality(organization_ids)]);
+  previous_hashes := array_fill(''::bytea, array[cardinality(organization_ids)]);
+  hashes := previous_hashes;
 
   insert into audit_heads (organization_id)
-  select distinct given.organization_id
-  from unnest(organization_ids) as given (organization_id)
-  where not exists (select from audit_heads where audit_heads.organization_id = given.organization_id)
+  select distinct o.id
+  from unnest(organization_ids) as o (id)
+  where not exists (select from audit_heads where audit_heads.organization_id = o.id)
   order by 1
   on conflict do nothing;
 
-  for head in
-    select * from audit_heads where organization_id = any (organization_ids) order by organization_id for update
-  loop
-    for place in
-      select given.place
-      from unnest(organization_ids) with ordinality as given (organization_id, place)
-      where given.organization_id = head.organization_id
-      order by given.place
+  for organization in select distinct o.id from unnest(organization_ids) as o (id) order by 1 loop
+    select * into strict head from audit_heads where organization_id = organization for update;
+    for given in
+      select e.chain, e.body, e.place
+      from unnest(organization_ids, chains, bodies) with ordinality as e (organization_id, chain, body, place)
+      where e.organization_id = organization
+      order by e.place
     loop
-      previous := case chains[place] when 'runs' then head.runs_hash else head.activity_hash end;
-      hash := sha256(convert_to(encode(previous, 'hex') || bodies[place], 'UTF8'));
-      new_organization_ids := new_organization_ids || head.organization_id;
-      new_ids := new_ids || entry_ids[place];
-      new_sequences := new_sequences || head.size;
-      new_chains := new_chains || chains[place];
-      new_prev_hashes := new_prev_hashes || previous;
-      new_row_hashes := new_row_hashes || hash;
-      new_bodies := new_bodies || bodies[place];
-      if chains[place] = 'runs' then
+      if given.chain = 'runs' then
+        hash := sha256(convert_to(encode(head.runs_hash, 'hex') || given.body, 'UTF8'));
+        previous_hashes[given.place] := head.runs_hash;
         head.runs_hash := hash;
       else
+        hash := sha256(convert_to(encode(head.activity_hash, 'hex') || given.body, 'UTF8'));
+        previous_hashes[given.place] := head.activity_hash;
         head.activity_hash := hash;
       end if;
+      hashes[given.place] := hash;
+      sequences[given.place] := head.size;
       head.size := head.size + 1;
     end loop;
     update audit_heads
     set size = head.size, runs_hash = head.runs_hash, activity_hash = head.activity_hash
-    where organization_id = head.organization_id;
+    where organization_id = organization;
   end loop;
 
   insert into audit_entries (organization_id, id, sequence, chain, prev_hash, row_hash, body)
-  select * from unnest(
-    new_organization_ids, new_ids, new_sequences, new_chains, new_prev_hashes, new_row_hashes, new_bodies
-  );
+  select * from unnest(organization_ids, entry_ids, sequences, chains, previous_hashes, hashes, bodies);
 end $$;
 alter function audit_append(uuid[], uuid[], text[], text[]) owner to bailiwick_system;
 revoke execute on function audit_append(uuid[], uuid[], text[], text[]) from public;
