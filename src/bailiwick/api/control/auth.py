@@ -56,7 +56,7 @@ class Login(CamelCase):
 class Refresh(CamelCase):
     """Body of refresh."""
 
-    refresh_token: Annotated[str, Meta(min_length=1, max_length=512)]
+    refresh_token: Annotated[str, Meta(min_length=1)]
 
 
 class VerifyEmail(CamelCase):
@@ -74,7 +74,7 @@ class ResendVerification(CamelCase):
 class ChangePassword(CamelCase):
     """Body of change-password."""
 
-    current_password: Annotated[str, Meta(max_length=128)]
+    current_password: str
     new_password: NewPassword
 
 
