@@ -23,6 +23,12 @@ class Server(msgspec.Struct, frozen=True):
     base_url: str
     database_url: str
     data_dir: Path
+    process: subprocess.Popen[bytes]
+
+    def children(self) -> list[int]:
+        """The process ids of its workers, and of the background worker if it has one."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
 
 
 def free_port() -> int:
@@ -57,7 +63,7 @@ def running_server(database_url: str, data_dir: Path, *, workers: int = 1, **set
     try:
         base_url = f"http://127.0.0.1:{port}"
         _wait(base_url, process, log)
-        yield Server(base_url, database_url, data_dir)
+        yield Server(base_url, database_url, data_dir, process)
     finally:
         process.terminate()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -150,9 +151,9 @@ async def json_answer(
     )
 
 
-@pytest.fixture
-async def model(db: Database) -> AsyncIterator[ModelServer]:
-    """A running model server."""
+@contextlib.asynccontextmanager
+async def running_model_server() -> AsyncIterator[ModelServer]:
+    """A model server on a free port."""
     server = ModelServer()
     application = web.Application()
     application.router.add_post("/{path:.*}", server.handle)
@@ -164,6 +165,13 @@ async def model(db: Database) -> AsyncIterator[ModelServer]:
     server.base_url = f"http://127.0.0.1:{port}"
     yield server
     await runner.cleanup()
+
+
+@pytest.fixture
+async def model(db: Database) -> AsyncIterator[ModelServer]:
+    """A running model server."""
+    async with running_model_server() as server:
+        yield server
 
 
 @pytest.fixture
