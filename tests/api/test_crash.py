@@ -252,7 +252,7 @@ async def test_a_client_that_disconnects_is_settled_as_cancelled(
         await world.assert_all_is_well()
 
 
-async def test_a_run_that_takes_longer_than_the_stop_may_is_given_back_at_once(
+async def test_a_run_that_takes_longer_than_the_stop_may_is_not_charged(
     db: Database, database_url: str, data_dir: Path
 ) -> None:
     async with a_world(database_url, data_dir, shutdown_seconds="1") as world, httpx.AsyncClient() as client:
