@@ -33,6 +33,8 @@ class ServerSettings(_Group):
     """Address under which clients reach the server, for links and token issuer; default http://host:port."""
     max_body_bytes: Positive = 4 * 1024 * 1024
     """Largest request body."""
+    body_timeout_seconds: Positive = 30
+    """How long a request's body may take to arrive."""
     shutdown_seconds: Positive = 30
     """How long a stopping server waits for work in flight."""
     background_worker: bool = True

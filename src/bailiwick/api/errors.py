@@ -23,6 +23,7 @@ _GENERIC = {400: "VALIDATION_ERROR", 401: "UNAUTHENTICATED", 403: "FORBIDDEN", 4
 _SENTENCES = {
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
 }
 

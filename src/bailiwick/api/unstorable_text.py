@@ -17,10 +17,9 @@ from litestar.params import ParameterKwarg
 
 from bailiwick.api.errors import HttpRefused
 from bailiwick.kernel.errors import InvalidInput, NotFound
+from bailiwick.kernel.runtime import runtime
 
 _DEEPEST = 200
-BODY_SECONDS = 30
-"""How long a body may take to arrive: one that never ends would hold its connection for ever."""
 # An escaped NUL whose backslash is not itself escaped.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
@@ -41,10 +40,11 @@ def _check_depth(body: bytes) -> None:
 async def read_body(request: Request[Any, Any, Any]) -> bytes:
     """The whole body; what asks for it later gets the same. Raises HttpRefused (408, 413), InvalidInput."""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        # A body that never ends would hold its connection for ever.
+        async with asyncio.timeout(runtime().settings.body_timeout_seconds):
             return await request.body()
     except TimeoutError:
-        raise HttpRefused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
+        raise HttpRefused(408) from None
     except InternalServerException:  # the connection, or its chunks, ended
         raise InvalidInput("The body ended before it was whole.") from None
 

@@ -14,10 +14,10 @@ from litestar.types import Receive, Scope, Send
 
 from bailiwick.api.authentication import bearer_token_of
 from bailiwick.api.errors import HOSTED_AGENTS, HttpRefused, allowed, as_domain_error, invalid_body
-from bailiwick.api.unstorable_text import BODY_SECONDS
 from bailiwick.identity import authenticate
 from bailiwick.invocations import AgentRuns
 from bailiwick.kernel.errors import BailiwickError, Forbidden, InvalidInput
+from bailiwick.kernel.runtime import runtime
 
 OPERATION = "hosted_agent_run"
 _MOST_BODY_BYTES = 512 * 1024  # 40,000 characters of four bytes, escaped as \uXXXX pairs
@@ -55,7 +55,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes:
             raise HttpRefused(413)
     body = b""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(runtime().settings.body_timeout_seconds):
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
@@ -66,7 +66,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes:
                 if not message["more_body"]:
                     return body
     except TimeoutError:
-        raise HttpRefused(408, f"The body did not arrive within {BODY_SECONDS} seconds.") from None
+        raise HttpRefused(408) from None
 
 
 def _decode(body: bytes) -> AgentRunRequest:
@@ -76,6 +76,8 @@ def _decode(body: bytes) -> AgentRunRequest:
         raise invalid_body(error) from None
     except msgspec.DecodeError:
         raise InvalidInput("The body is not valid JSON.") from None
+    except RecursionError:
+        raise InvalidInput("The body is nested too deep.") from None
 
 
 async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
