@@ -164,6 +164,8 @@ class _Walker:
         before = len(self.found)
         try:
             value = json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+            if "\\u" in raw:
+                json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair cannot be written again
             self.free(value, (*path, Step.JSON_TEXT), field, depth + 1)
         except (ValueError, RecursionError, InvalidBody):
             del self.found[before:]

@@ -1,0 +1,234 @@
+"""Streams of OpenAI Chat Completions: `chat.completion.chunk` objects, then `[DONE]`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, StreamReader
+from bailiwick.invocations.dialects.names import Dialect
+from bailiwick.invocations.dialects.positions import response_positions
+from bailiwick.invocations.dialects.server_events import ServerEvent
+from bailiwick.invocations.dialects.usage import TokenUsage, usage_object, usage_of
+from bailiwick.invocations.dialects.walk import Path, rewrite
+
+_FINISH: Final = {CutReason.LIMIT: "length", CutReason.POLICY: "content_filter"}
+_PLAIN_CHUNK: Final = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+)
+_PLAIN_CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
+_PLAIN_DELTA: Final = frozenset({"role", "content", "refusal", "reasoning_content", "tool_calls", "function_call"})
+_CALLS: Final = {"function": ("arguments", Kind.JSON), "custom": ("input", Kind.TEXT)}
+_NESTED: Final = {"function_call": ("arguments", Kind.JSON), "audio": ("transcript", Kind.TEXT)}
+_PLAIN_CALL: Final = frozenset({"index", "id", "type", "function"})
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    """One piece of text in a chunk: its choice, its tool call if it is one's, and the keys below the delta."""
+
+    path: Path
+    text: str
+    kind: Kind
+    choice: int
+    keys: tuple[str, ...]
+    call: int | None = None
+
+    @property
+    def channel(self) -> str:
+        call = "" if self.call is None else f"tool_calls[{self.call}]."
+        return f"choices[{self.choice}].message.{call}{'.'.join(self.keys)}"
+
+    def delta(self, text: str) -> dict[str, Any]:
+        """A delta with another text and nothing else."""
+        value: Any = text
+        for key in reversed(self.keys):
+            value = {key: value}
+        made: dict[str, Any] = value if self.call is None else {"tool_calls": [{"index": self.call, **value}]}
+        return made
+
+    @property
+    def delta_path(self) -> Path:
+        """Where the text stands in such a delta's chunk."""
+        call = () if self.call is None else ("tool_calls", 0)
+        return ("choices", 0, "delta", *call, *self.keys)
+
+
+class ChatStreamReader(StreamReader):
+    """Reads chunks. With `hides_usage` the usage that the gateway asked for itself is kept from the client."""
+
+    def __init__(self, *, hides_usage: bool = False) -> None:
+        super().__init__()
+        self._hides_usage = hides_usage
+        self._head: dict[str, Any] = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0, "model": ""}
+        self._unfinished: dict[int, None] = {}
+        self._finished: set[int] = set()
+        self._begun: dict[str, _Piece] = {}
+
+    def read(self, event: ServerEvent) -> list[Frame]:
+        """See StreamReader."""
+        name, data = event
+        if data is None:
+            self.is_finished = True
+            return [Frame(name, None, ends=self._over(list(self.open)))]
+        self.usage = usage_of(Dialect.CHAT, data) or self.usage
+        if self._hides_usage and "usage" in data:
+            data = {key: value for key, value in data.items() if key != "usage"}
+            if data.get("choices") == []:
+                return []
+        choices = data.get("choices")
+        if not isinstance(choices, list):
+            return [Frame(name, data, whole=response_positions(Dialect.CHAT, data))]
+        for key in self._head:
+            self._head[key] = data.get(key, self._head[key])
+        pieces = list(_pieces(choices))
+        finishing = [choice for choice in choices if isinstance(choice, dict) and choice.get("finish_reason")]
+        for choice in choices:
+            if isinstance(choice, dict) and _index(choice) not in self._finished:
+                self._unfinished[_index(choice)] = None
+        for piece in pieces:
+            self.open[piece.channel] = piece.kind
+            self._begun[piece.channel] = piece
+        return self._frames(name, data, pieces, finishing)
+
+    def _frames(
+        self, name: str | None, data: dict[str, Any], pieces: list[_Piece], finishing: list[dict[str, Any]]
+    ) -> list[Frame]:
+        first = data
+        if len(pieces) > 1:
+            first = rewrite(first, [(piece.path, "") for piece in pieces[1:]])
+        last: Frame | None = None
+        if finishing and pieces:  # the end must not overtake what is held back
+            last = Frame(name, self._chunk([_end(_index(c), c["finish_reason"]) for c in finishing]))
+            last.ends = self._ended(finishing)
+            if last.data is not None and "usage" in data:
+                last.data["usage"] = data["usage"]
+            later = [("choices", at, "finish_reason") for at, c in enumerate(data["choices"]) if c in finishing]
+            first = rewrite(first, [(path, None) for path in later])
+            first = {key: value for key, value in first.items() if key != "usage"}
+        whole = () if _is_plain(data) else response_positions(Dialect.CHAT, _without(first, pieces[:1]))
+        if not pieces:
+            return [Frame(name, first, whole=whole, ends=self._ended(finishing))]
+        lead = pieces[0]
+        frame = Frame(name, first, lead.channel, lead.text, lead.kind, lead.path, whole=whole)
+        frame.is_only_text = len(pieces) == 1 and "usage" not in first and _tells_only(lead, data)
+        at = lead.path[:2]
+        if first["choices"][at[1]].get("logprobs") is not None:
+            frame.logprobs = ((*at, "logprobs"), None)
+        frames = [frame]
+        for piece in pieces[1:]:
+            _, chunk = self.flush(piece.channel, piece.text)
+            frames.append(
+                Frame(name, chunk, piece.channel, piece.text, piece.kind, piece.delta_path, is_only_text=True)
+            )
+        return [*frames, last] if last is not None else frames
+
+    def _ended(self, finishing: list[dict[str, Any]]) -> tuple[str, ...]:
+        for choice in finishing:
+            self._unfinished.pop(_index(choice), None)
+            self._finished.add(_index(choice))
+        prefixes = tuple(f"choices[{_index(choice)}]." for choice in finishing)
+        return self._over([channel for channel in self.open if channel.startswith(prefixes)]) if prefixes else ()
+
+    def flush(self, channel: str, text: str) -> ServerEvent:
+        """See StreamReader."""
+        piece = self._begun[channel]
+        return None, self._chunk([{"index": piece.choice, "delta": piece.delta(text), "finish_reason": None}])
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**self._head, "choices": choices}
+
+    def cut(self, reason: CutReason, usage: TokenUsage | None = None) -> list[ServerEvent]:
+        """See StreamReader."""
+        indexes = list(self._unfinished) or ([] if self._finished else [0])
+        events: list[ServerEvent] = [(None, self._chunk([_end(index, _FINISH[reason])])) for index in indexes]
+        if usage is not None and not self._hides_usage:
+            events.append((None, {**self._chunk([]), "usage": usage_object(Dialect.CHAT, usage)}))
+        return [*events, (None, None)]
+
+
+def _index(choice: dict[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
+
+
+def _end(index: int, finish_reason: str) -> dict[str, Any]:
+    return {"index": index, "delta": {}, "finish_reason": finish_reason}
+
+
+def _pieces(choices: list[Any]) -> Iterator[_Piece]:
+    """Every piece of streamed text of a chunk, known or not: any string in a delta is one, but the role."""
+    for at, choice in enumerate(choices):
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if not isinstance(delta, dict):
+            continue
+        index, path = _index(choice), ("choices", at, "delta")
+        for key, value in delta.items():
+            if isinstance(value, str) and value and key != "role":
+                yield _Piece((*path, key), value, Kind.TEXT, index, (key,))
+            elif key in _NESTED and isinstance(value, dict):
+                inner, kind = _NESTED[key]
+                if isinstance(text := value.get(inner), str) and text:
+                    yield _Piece((*path, key, inner), text, kind, index, (key, inner))
+            elif key == "tool_calls" and isinstance(value, list):
+                yield from _call_pieces(value, index, (*path, key))
+
+
+def _call_pieces(calls: list[Any], choice: int, path: Path) -> Iterator[_Piece]:
+    for at, call in enumerate(calls):
+        if not isinstance(call, dict):
+            continue
+        index = call["index"] if isinstance(call.get("index"), int) else at
+        for key, (inner, kind) in _CALLS.items():
+            holder = call.get(key)
+            if isinstance(holder, dict) and isinstance(text := holder.get(inner), str) and text:
+                yield _Piece((*path, at, key, inner), text, kind, choice, (key, inner), index)
+
+
+def _without(data: dict[str, Any], pieces: list[_Piece]) -> dict[str, Any]:
+    without: dict[str, Any] = rewrite(data, [(piece.path, "") for piece in pieces])
+    return without
+
+
+def _tells_only(piece: _Piece, data: dict[str, Any]) -> bool:
+    """Whether the chunk holds this text and nothing else that a client needs."""
+    choice = data["choices"][piece.path[1]]
+    delta = choice["delta"]
+    if len(data["choices"]) > 1 or len(delta) > 1 or set(choice) - _PLAIN_CHOICE or set(data) - _PLAIN_CHUNK:
+        return False
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        call = calls[0]
+        return len(calls) == 1 and call.keys() <= {"index", *_CALLS} and len(call.get("function") or "x") == 1
+    return all(not isinstance(value, dict) or len(value) == 1 for value in delta.values())
+
+
+def _is_plain(data: dict[str, Any]) -> bool:
+    """Whether the chunk holds nothing but what is known to be structure or streamed text (which is most of them)."""
+    if not data.keys() <= _PLAIN_CHUNK:
+        return False
+    for choice in data["choices"]:
+        if not isinstance(choice, dict) or not choice.keys() <= _PLAIN_CHOICE:
+            return False
+        delta = choice.get("delta")
+        if not isinstance(delta, dict) or not delta.keys() <= _PLAIN_DELTA:
+            return False
+        if any(delta.get(key) is not None for key in ("tool_calls", "function_call")) and not _are_plain_calls(delta):
+            return False
+    return True
+
+
+def _are_plain_calls(delta: dict[str, Any]) -> bool:
+    calls = delta.get("tool_calls")
+    return (
+        delta.get("function_call") is None
+        and isinstance(calls, list)
+        and all(
+            isinstance(call, dict)
+            and call.keys() <= _PLAIN_CALL
+            and isinstance(call.get("function"), dict)
+            and call["function"].keys() <= {"name", "arguments"}
+            for call in calls
+        )
+    )
