@@ -75,10 +75,14 @@ class AgentRuns(msgspec.Struct, frozen=True):
 
     async def _charge(self, organization_id: UUID) -> Charge:
         """Where a run's money comes from. Raises TenantNotFound and BaaRequired."""
-        terms: Terms | None = await self.terms.get(organization_id)
+        terms = await self.terms.get(organization_id)
+        if terms is not None and not _may_run(terms):
+            # Admission corrects terms of yesterday that allow too much; a refusal comes before it, so look again.
+            self.terms.forget(organization_id)
+            terms = await self.terms.get(organization_id)
         if terms is None or terms.key_id is None or terms.account_id is None:
             raise TenantNotFound
-        if terms.vertical in _REGULATED and not terms.baa_signed:
+        if _needs_baa(terms):
             raise BaaRequired
         return Charge(
             organization_version=terms.organization_version,
@@ -87,3 +91,11 @@ class AgentRuns(msgspec.Struct, frozen=True):
             sink_account_id=terms.sink_account_id,
             budget_ids=(terms.runs_budget_id,),
         )
+
+
+def _needs_baa(terms: Terms) -> bool:
+    return terms.vertical in _REGULATED and not terms.baa_signed
+
+
+def _may_run(terms: Terms) -> bool:
+    return terms.key_id is not None and terms.account_id is not None and not _needs_baa(terms)

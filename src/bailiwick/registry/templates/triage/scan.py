@@ -31,7 +31,7 @@ _NUMBERED = {
     "code": "error",
 }
 """Words that say what the plain number behind them is."""
-_SINCE = re.compile(r"\bsince\s+([^.,;!?\n]{1,40})", re.IGNORECASE)
+_SINCE = re.compile(r"\bsince\s+([^.,;!?\n–—(]{1,40})", re.IGNORECASE)
 _ORDINAL = re.compile(r"\d{1,3}(?:st|nd|rd|th)|first|second|third|fourth|fifth|ground|top")
 
 
