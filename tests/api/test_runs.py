@@ -65,3 +65,31 @@ def test_the_narrator_misses_nothing_where_runs_and_activity_take_turns(client: 
     told = run(client, tenant, agentId="audit-trail-narrator", message="What happened today?").json()["response"]
     assert "log_source" in told or "log source" in told
     assert "not among those read" not in told
+
+
+def test_what_is_allowed_now_is_run_at_once(client: httpx.Client, tenant: Account) -> None:
+    """A process may hear late of a change; it must not refuse for that."""
+    order = {"orgId": tenant.workspace_id, "plan": "pro"}
+    for _ in range(5):
+        client.post("/api/v1/provision/tenant", headers=tenant.headers, json={**order, "vertical": "healthcare"})
+        assert run(client, tenant).json()["code"] == "BAA_REQUIRED"
+        client.post("/api/v1/provision/tenant", headers=tenant.headers, json={**order, "baaSigned": True})
+        assert run(client, tenant).status_code == 200
+        client.delete("/api/v1/provision/tenant", headers=tenant.headers)
+        assert run(client, tenant).json()["code"] == "TENANT_NOT_FOUND"
+        client.post("/api/v1/provision/tenant", headers=tenant.headers, json={**order, "baaSigned": False})
+        assert run(client, tenant).json()["code"] == "BAA_REQUIRED"
+        client.post("/api/v1/provision/tenant", headers=tenant.headers, json={**order, "vertical": "general"})
+        assert run(client, tenant).status_code == 200
+
+
+def test_a_body_too_deep_to_read_is_refused(client: httpx.Client, tenant: Account) -> None:
+    deep = b'{"agentId":"helpdesk-tier1-triage","message":"x","more":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    answer = client.post("/api/v1/agent/run", headers=tenant.headers, content=deep)
+    assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+
+
+def test_the_reference_s_own_ticket(client: httpx.Client, tenant: Account) -> None:
+    told = run(client, tenant, message="Router at floor 3 is offline since 09:00 — ticket ITSD-4421").json()["response"]
+    assert told.startswith("P2 — Network / Infrastructure.")
+    assert "Found: ticket ITSD-4421; location floor 3; since 09:00\n" in told
