@@ -98,3 +98,12 @@ def test_beside_a_server_named_by_host(own_database: str, tmp_path: Path) -> Non
         ours = decode(Prefix.ORGANIZATION, account.workspace_id)
         assert rows.all("select from audit_trees where organization_id <> %s", ours) == []
         rows.close()
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m bailiwick.cli openapi --data-dir here | head -c 100"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.startswith("{")
+    assert ended.stderr == ""

@@ -220,7 +220,8 @@ def demo(*, once: bool = False, data_dir: DataDir = None, port: int | None = Non
         with _running_server(settings, console) as server:
             _Story(_Client(settings.base_url), console).tell()
             console.print(
-                f"\nAPI documentation: [bold]{settings.base_url}/docs[/]   OpenAPI: {settings.base_url}/openapi.json"
+                f"\nAPI documentation: [bold]{settings.base_url}/docs[/]   OpenAPI: {settings.base_url}/openapi.json",
+                soft_wrap=True,
             )
             if once:
                 return

@@ -8,19 +8,20 @@ from collections.abc import AsyncIterator
 
 from litestar import Litestar
 
+from bailiwick.cli.serve import DataDir, configure
+
 
 @contextlib.asynccontextmanager
 async def _nothing(_api: Litestar) -> AsyncIterator[None]:
     yield
 
 
-def openapi() -> None:
+def openapi(*, data_dir: DataDir = None) -> None:
     """Prints the OpenAPI document."""
     from bailiwick.api import build_api
     from bailiwick.api.openapi import document
-    from bailiwick.settings import settings
 
-    print(json.dumps(document(build_api(settings(), lifespan=_nothing)), indent=2))
+    print(json.dumps(document(build_api(configure(data_dir=data_dir), lifespan=_nothing)), indent=2))
 
 
 def settings_reference(*, markdown: bool = False) -> None:

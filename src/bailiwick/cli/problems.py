@@ -19,6 +19,9 @@ def told_in_a_line() -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:  # the reader, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         reason = _reason(error)
         if reason is None or os.environ.get("BAILIWICK_LOG_LEVEL") == "DEBUG":
