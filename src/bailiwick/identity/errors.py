@@ -11,13 +11,25 @@ NotFound ── UserNotFound             404 USER_NOT_FOUND
 Conflict
 ├── EmailAlreadyExists   409
 ├── AlreadyVerified      409
-└── SlugTaken            409
+├── SlugTaken            409
+└── KeyTransitionNotAllowed  409 TRANSITION_NOT_ALLOWED
+Forbidden
+├── AttenuationWidens    403 ATTENUATION_CAP_VIOLATION
+└── KeyIsLimited         403
 Unavailable ── SignupDisabled        503
 """
 
 from __future__ import annotations
 
-from bailiwick.kernel.errors import BailiwickError, Conflict, InvalidInput, NotFound, Unauthenticated, Unavailable
+from bailiwick.kernel.errors import (
+    BailiwickError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 
 
 class CredentialsRefused(Unauthenticated):
@@ -77,6 +89,22 @@ class SlugTaken(Conflict):
     """Another workspace has this slug."""
 
     code = "SLUG_TAKEN"
+
+
+class KeyTransitionNotAllowed(Conflict):
+    """The key has expired, was revoked or replaced, or belongs to the workspace's plan."""
+
+    code = "TRANSITION_NOT_ALLOWED"
+
+
+class AttenuationWidens(Forbidden):
+    """An attenuated key may do no more, and live no longer, than the key it was made from."""
+
+    code = "ATTENUATION_CAP_VIOLATION"
+
+
+class KeyIsLimited(Forbidden):
+    """This key is limited, so it manages no keys but those attenuated from it. Use an access token."""
 
 
 class SignupDisabled(Unavailable):

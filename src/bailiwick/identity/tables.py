@@ -125,7 +125,14 @@ class VirtualKey(Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{*}'"))
     allowed_models: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     account_id: Mapped[UUID | None]
+    budget_micros: Mapped[int | None] = mapped_column(BigInteger)
+    budget_period: Mapped[str] = mapped_column(Text, server_default="month")
     rate_limit_rpm: Mapped[int | None]
+    rate_limit_tpm: Mapped[int | None]
+    cache_seconds: Mapped[int] = mapped_column(server_default=text("0"))
+    department_id: Mapped[str | None] = mapped_column(Text)
+    limits_of: Mapped[UUID | None]
+    replaced_by: Mapped[UUID | None]
     # "metadata" is a name that SQLAlchemy keeps for itself.
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default=text("'{}'"))
     expires_at: Mapped[datetime | None] = mapped_column(_MOMENT)
@@ -133,6 +140,11 @@ class VirtualKey(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(_MOMENT)
     last_used_at: Mapped[datetime | None] = mapped_column(_MOMENT)
     created_at: Mapped[datetime] = mapped_column(_MOMENT, server_default=func.now())
+
+    @property
+    def limits_id(self) -> UUID:
+        """What its budgets are found by: the first key of its chain of rotations."""
+        return self.limits_of or self.id
 
 
 class ApiKey(Base):

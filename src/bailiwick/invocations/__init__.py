@@ -3,6 +3,7 @@
 from bailiwick.invocations.agent_runs import AgentRuns
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.estimates import estimate_micros
 from bailiwick.invocations.model_list import Deployment, ModelListInvalid, load_models
 from bailiwick.invocations.pipeline import Outcome, Pipeline
 from bailiwick.invocations.runs import RunPage, get_run, list_runs
@@ -19,6 +20,7 @@ __all__ = [
     "Pipeline",
     "RunPage",
     "TermsCache",
+    "estimate_micros",
     "get_run",
     "list_runs",
     "load_models",

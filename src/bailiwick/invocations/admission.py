@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import asyncpg
 
-from bailiwick.invocations.errors import AllowanceExhausted, CredentialRevoked
+from bailiwick.invocations.errors import (
+    AllowanceExhausted,
+    BudgetExhausted,
+    CallRateLimited,
+    CredentialRevoked,
+    HardCapReached,
+)
 from bailiwick.invocations.requests import Admission
 from bailiwick.kernel.errors import BailiwickError
 
@@ -25,13 +32,17 @@ _SQL = (
 
 
 def _error(outcome: str) -> Exception | None:
-    match outcome:
-        case "ok":
+    match outcome.split(":"):
+        case ["ok"]:
             return None
-        case "stale":
+        case ["stale"]:
             return TermsChanged()
-        case "insufficient_funds" | "allowance_exhausted":
+        case ["insufficient_funds" | "allowance_exhausted"]:
             return AllowanceExhausted()
+        case ["budget_exceeded" | "hard_cap_exceeded" as word, budget_id]:
+            return (BudgetExhausted if word == "budget_exceeded" else HardCapReached)(UUID(budget_id))
+        case ["rate_limited", budget_id, seconds]:
+            return CallRateLimited(UUID(budget_id), retry_after_seconds=max(1, int(seconds)))
         case _:
             return CredentialRevoked()
 
@@ -39,7 +50,8 @@ def _error(outcome: str) -> Exception | None:
 async def admit(
     connection: asyncpg.Connection[asyncpg.Record], items: Sequence[Admission], *, lease_seconds: int
 ) -> list[Exception | None]:
-    """Admits a batch: for each item None, or else TermsChanged, AllowanceExhausted or CredentialRevoked."""
+    """Admits a batch: for each item None, or else TermsChanged, CredentialRevoked, AllowanceExhausted (BudgetExhausted,
+    HardCapReached) or CallRateLimited."""
     budget_items: list[int] = []
     budget_ids = []
     for position, item in enumerate(items, 1):

@@ -1,12 +1,15 @@
 """What can go wrong with an invocation.
 
     InvocationError
-    ├── AllowanceExhausted   429  a budget (runs or money) does not hold what this would cost
+    ├── AllowanceExhausted   429  the plan (runs or money) does not hold what this would cost
+    │   ├── BudgetExhausted  429  ... a budget of the key, session or member does not
+    │   └── HardCapReached   429  ... the organisation's day or month does not
     ├── InvocationBlocked    422  inspection found what may not pass
     ├── TargetUnavailable    502  the agent or model did not answer
     ├── TargetTimeout        504  ... in time
     ├── HoldExpired          503  the answer came after the hold's lease
     └── CredentialRevoked    401  the credential stopped working while the call was on its way
+    RateLimited ── CallRateLimited  429  requests or tokens per minute are used up
 
 Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, BaaRequired 403.
 """
@@ -14,8 +17,9 @@ Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
-from bailiwick.kernel.errors import BailiwickError, Forbidden, NotFound
+from bailiwick.kernel.errors import BailiwickError, Forbidden, NotFound, RateLimited
 
 
 class InvocationError(BailiwickError):
@@ -32,6 +36,30 @@ class AllowanceExhausted(InvocationError):
     """The plan's allowance is used up: runs or budget. Change the plan or wait for the next period."""
 
     status, code = 429, "PLAN_LIMIT_REACHED"
+
+
+class BudgetExhausted(AllowanceExhausted):
+    """A budget of the key, session or member does not hold what this call may cost. Raise it or wait for its reset."""
+
+    code = "BUDGET_EXCEEDED"
+
+    def __init__(self, budget_id: UUID | None = None) -> None:
+        super().__init__()
+        self.budget_id = budget_id
+
+
+class HardCapReached(BudgetExhausted):
+    """The workspace's limit for the day or month does not hold what this call may cost."""
+
+    code = "OVERAGE_HARD_CAP_EXCEEDED"
+
+
+class CallRateLimited(RateLimited):
+    """The key's requests or tokens per minute are used up. Wait for the time in Retry-After."""
+
+    def __init__(self, budget_id: UUID | None = None, *, retry_after_seconds: int = 60) -> None:
+        super().__init__(retry_after_seconds=retry_after_seconds)
+        self.budget_id = budget_id
 
 
 class InvocationBlocked(InvocationError):

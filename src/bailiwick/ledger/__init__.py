@@ -20,6 +20,8 @@ from bailiwick.ledger.errors import (
 )
 from bailiwick.ledger.grants import grant, withdraw_remaining
 from bailiwick.ledger.holds import ExpiredHold, expire_hold, expire_holds, get_hold, place_hold, post_hold, void_hold
+from bailiwick.ledger.rate_limits import open_rate_limit
+from bailiwick.ledger.standing import Series, Standing, find_standing
 from bailiwick.ledger.tables import (
     Account,
     Budget,
@@ -61,6 +63,8 @@ __all__ = [
     "LedgerReport",
     "NotCorrectable",
     "Problem",
+    "Series",
+    "Standing",
     "Transfer",
     "TransferConflict",
     "TransferNotFound",
@@ -72,6 +76,7 @@ __all__ = [
     "expire_hold",
     "expire_holds",
     "find_account",
+    "find_standing",
     "get_account",
     "get_budget",
     "get_hold",
@@ -81,6 +86,7 @@ __all__ = [
     "lock_accounts",
     "open_account",
     "open_budget",
+    "open_rate_limit",
     "place_hold",
     "post_hold",
     "remaining",

@@ -32,6 +32,7 @@ from bailiwick.ledger.errors import (
     InsufficientFunds,
     LedgerMismatch,
 )
+from bailiwick.ledger.rate_limits import begin_windows, counts
 from bailiwick.ledger.tables import Account, Budget, BudgetUnit, Hold, HoldState, Ledger, Transfer
 
 _UNIQUE_VIOLATION = "23505"
@@ -66,9 +67,10 @@ async def place_hold(
 ) -> Hold:
     """Reserves `amount` (>= 0, in the account's unit) and each budget's part of it until the lease is over.
 
-    A budget of money counts `amount`, of runs one, of tokens `tokens`. `hold_id` (a UUIDv7) makes it idempotent: the
-    same hold again yields the first, in whatever state it is now. Nothing is written when it raises: InvalidInput,
-    HoldConflict, AccountNotFound, BudgetNotFound, AccountClosed, LedgerMismatch, InsufficientFunds, BudgetExceeded.
+    A budget of money counts `amount`, of runs and requests one, of tokens `tokens`. `hold_id` (a UUIDv7) makes it
+    idempotent: the same hold again yields the first, in whatever state it is now. Nothing is written when it raises:
+    InvalidInput, HoldConflict, AccountNotFound, BudgetNotFound, AccountClosed, LedgerMismatch, InsufficientFunds,
+    BudgetExceeded.
     """
     if amount < 0 or tokens < 0:
         raise InvalidInput.of("amount" if amount < 0 else "tokens", "must be 0 or more")
@@ -94,17 +96,19 @@ async def place_hold(
     if len(budgets) != len(set(budget_ids)):
         raise BudgetNotFound
     payee = await get_account(session, organization_id, credit_account_id)
+    moment = await begin_windows(session, budgets)
     _refuse(account, payee, budgets, amount=amount, tokens=tokens)
 
     # The rows are locked, so what was read still holds; the tables' CHECKs would refuse it otherwise.
     await _change_account(session, organization_id, account.id, balance=0, held=amount)
     for budget in budgets:
-        await _change_budget(session, budget, held=_part(budget.unit, amount=amount, tokens=tokens, runs=1), spent=0)
-    values = {"organization_id": organization_id, "id": hold_id or uuid7(), "ledger": account.ledger}
+        part = _part(budget.unit, amount=amount, tokens=tokens, runs=1)
+        is_request = budget.unit == BudgetUnit.REQUESTS
+        await _change_budget(session, budget, held=0 if is_request else part, spent=part if is_request else 0)
+    values = {"organization_id": organization_id, "id": hold_id or uuid7(), "ledger": account.ledger, **content}
+    values |= {"lease_expires_at": lease_expires_at, "created_at": moment or func.now()}
     try:
-        written = await session.scalars(
-            insert(Hold).values(values | content | {"lease_expires_at": lease_expires_at}).returning(Hold)
-        )
+        written = await session.scalars(insert(Hold).values(values).returning(Hold))
         return written.one()
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION:  # a twin on another account: another lock
@@ -216,7 +220,7 @@ def _refuse(account: Account, payee: Account, budgets: Sequence[Budget], *, amou
 def _part(unit: str, *, amount: int, tokens: int, runs: int) -> int:
     """What a budget of this unit counts."""
     match unit:
-        case BudgetUnit.RUNS:
+        case BudgetUnit.RUNS | BudgetUnit.REQUESTS:
             return runs
         case BudgetUnit.TOKENS:
             return tokens
@@ -280,6 +284,8 @@ async def _lock_budgets(session: AsyncSession, organization_id: UUID, budget_ids
 async def _free_budgets(session: AsyncSession, closed: Hold) -> None:
     """Takes a closed hold's parts out of its budgets' reserves and adds what it spent."""
     for budget in await _lock_budgets(session, closed.organization_id, closed.budget_ids):
+        if not counts(budget, closed.created_at):
+            continue
         held = _part(budget.unit, amount=closed.amount, tokens=closed.tokens, runs=1)
         spent = _part(
             budget.unit,

@@ -42,17 +42,19 @@ class BudgetScope(StrEnum):
 
 
 class BudgetUnit(StrEnum):
-    """What a budget counts: money, invocations, or model tokens."""
+    """What a budget counts: money, completed invocations, model tokens, or (per minute) admitted invocations."""
 
     USD_MICROS = "usd_micros"
     RUNS = "runs"
     TOKENS = "tokens"
+    REQUESTS = "requests"
 
 
 class BudgetPeriod(StrEnum):
-    """How long a budget's window is."""
+    """How long a budget's window is. One of a minute begins anew in place (`rate_limits.py`)."""
 
     ONCE = "once"
+    MINUTE = "minute"
     DAY = "day"
     MONTH = "month"
     BILLING = "billing"
@@ -101,7 +103,7 @@ class Transfer(Base):
 class Hold(Base):
     """A pending transfer: keeps `amount` of the debited account, and part of each budget, until it is closed.
 
-    A budget counts it in the budget's own unit: money by `amount`, runs by one, tokens by `tokens`.
+    A budget counts it in the budget's own unit: money by `amount`, runs and requests by one, tokens by `tokens`.
     """
 
     __tablename__ = "holds"

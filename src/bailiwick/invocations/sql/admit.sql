@@ -4,10 +4,14 @@
 -- Answers one word for each item:
 --   ok                     reserved and written
 --   stale                  the organisation has changed since the caller read it: read again, try again
---                          (also when the key that pays was revoked: there may be another)
+--                          (also when the key that pays was revoked, and when the day or month of a budget has
+--                          ended: there may be another)
 --   organization_inactive, session_revoked, key_revoked
 --   insufficient_funds     the account does not hold the amount
---   allowance_exhausted    a budget does not hold it
+--   allowance_exhausted    a budget of runs does not hold it
+--   hard_cap_exceeded:<budget id>        a budget of the whole organisation does not
+--   budget_exceeded:<budget id>          any other budget does not
+--   rate_limited:<budget id>:<seconds>   a limit per minute does not until its window ends, so many seconds from now
 -- Money is decided under row locks (accounts, then budgets, each in id order). When everything in the batch fits, the
 -- batch is a handful of statements; when something does not, items are decided one by one in their order, so that one
 -- that does not fit stands in no other's way.
@@ -45,8 +49,10 @@ declare
   outcomes text[];
   moment timestamptz := clock_timestamp();
   all_fit boolean;
+  latest_start timestamptz;
+  first_end timestamptz;
   item record;
-  refused_budget boolean;
+  refusal text;
 begin
   select array_agg(
     case
@@ -80,11 +86,32 @@ begin
        from unnest(organization_ids, account_ids, outcomes) as i (organization_id, account_id, outcome)
       where i.outcome = 'ok')
    order by a.organization_id, a.id for no key update;
-  perform 1 from budgets b
-   where (b.organization_id, b.id) in (
-     select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
-      where outcomes[u.item] = 'ok')
-   order by b.organization_id, b.id for no key update;
+  select max(locked.period_start) filter (where locked.period = 'minute'),
+         min(locked.period_end) filter (where locked.period in ('minute', 'day', 'month'))
+    into latest_start, first_end
+    from (select b.period, b.period_start, b.period_end from budgets b
+           where (b.organization_id, b.id) in (
+             select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
+              where outcomes[u.item] = 'ok')
+           order by b.organization_id, b.id for no key update) as locked;
+
+  -- What is decided from here on happens now, under the locks, and never before the windows that it counts in began.
+  moment := greatest(clock_timestamp(), latest_start);
+  if first_end <= moment then
+    update budgets b
+       set period_start = moment, period_end = moment + interval '1 minute', spent = 0, held = 0, lowered_from = null
+      from (select distinct organization_ids[u.item] as organization_id, u.budget_id
+              from unnest(budget_items, budget_ids) as u (item, budget_id) where outcomes[u.item] = 'ok') as i
+     where b.organization_id = i.organization_id and b.id = i.budget_id
+       and b.period = 'minute' and b.period_end <= moment;
+    for item in
+      select distinct u.item as ordinal from unnest(budget_items, budget_ids) as u (item, budget_id)
+        join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
+       where outcomes[u.item] = 'ok' and b.period in ('day', 'month') and b.period_end <= moment
+    loop
+      outcomes[item.ordinal] := 'stale';
+    end loop;
+  end if;
 
   -- An account or budget that does not exist fits nothing.
   select coalesce(bool_and(coalesce(fit.fits, false)), true) into all_fit from (
@@ -95,7 +122,8 @@ begin
      where i.outcome = 'ok' group by i.organization_id, i.account_id, a.organization_id, a.id
     union all
     select b.limit_amount - b.spent - b.held >= sum(
-             case b.unit when 'runs' then 1 when 'tokens' then token_counts[u.item] else amounts[u.item] end)
+             case b.unit when 'runs' then 1 when 'requests' then 1 when 'tokens' then token_counts[u.item]
+                         else amounts[u.item] end)
       from unnest(budget_items, budget_ids) as u (item, budget_id)
       left join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
      where outcomes[u.item] = 'ok' group by organization_ids[u.item], u.budget_id, b.organization_id, b.id) as fit;
@@ -109,7 +137,8 @@ begin
      where a.organization_id = reserved.organization_id and a.id = reserved.account_id;
     update budgets b
        set held = b.held + case b.unit when 'runs' then reserved.uses when 'tokens' then reserved.tokens
-                                       else reserved.amount end
+                                       when 'requests' then 0 else reserved.amount end,
+           spent = b.spent + case b.unit when 'requests' then reserved.uses else 0 end
       from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
                    sum(token_counts[u.item])::bigint as tokens, count(*) as uses
               from unnest(budget_items, budget_ids) as u (item, budget_id)
@@ -124,15 +153,21 @@ begin
              as i (organization_id, account_id, amount, tokens, ordinal)
        where outcomes[i.ordinal] = 'ok' order by i.ordinal
     loop
-      select exists (
-        select from unnest(item.budgets) as u (budget_id)
-          left join budgets b on b.organization_id = item.organization_id and b.id = u.budget_id
-         where b.id is null
-            or b.spent + b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end
-               > b.limit_amount)
-        into refused_budget;
-      if refused_budget then
-        outcomes[item.ordinal] := 'allowance_exhausted';
+      -- Of several that refuse, the one that will longest.
+      select case when b.id is null or b.unit = 'runs' then 'allowance_exhausted'
+                  when b.period = 'minute' then
+                    format('rate_limited:%s:%s', b.id, ceil(extract(epoch from b.period_end - moment)))
+                  when b.scope = 'organization' then 'hard_cap_exceeded:' || b.id
+                  else 'budget_exceeded:' || b.id end
+        into refusal
+        from unnest(item.budgets) as u (budget_id)
+        left join budgets b on b.organization_id = item.organization_id and b.id = u.budget_id
+       where b.id is null
+          or b.spent + b.held + case b.unit when 'runs' then 1 when 'requests' then 1 when 'tokens' then item.tokens
+                                            else item.amount end > b.limit_amount
+       order by b.period = 'minute' nulls first, b.period_end desc nulls first, b.id limit 1;
+      if found then
+        outcomes[item.ordinal] := refusal;
         continue;
       end if;
       update accounts a set held = a.held + item.amount
@@ -143,7 +178,9 @@ begin
         continue;
       end if;
       update budgets b
-         set held = b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens else item.amount end
+         set held = b.held + case b.unit when 'runs' then 1 when 'tokens' then item.tokens when 'requests' then 0
+                                         else item.amount end,
+             spent = b.spent + case b.unit when 'requests' then 1 else 0 end
        where b.organization_id = item.organization_id and b.id = any (item.budgets);
     end loop;
   end if;
@@ -164,13 +201,13 @@ begin
          i.session_name, case when i.outcome = 'ok' then i.hold_id end,
          case when i.outcome = 'ok' then 'started' else 'refused' end,
          case when i.outcome = 'ok' then null else 'KILL' end,
-         case when i.outcome = 'ok' then null else i.outcome end,
+         case when i.outcome = 'ok' then null else split_part(i.outcome, ':', 1) end,
          case when i.outcome = 'ok' then null else moment end
     from unnest(organization_ids, ids, kinds, target_kinds, target_names, subjects, membership_ids, virtual_key_ids,
                 session_names, hold_ids, outcomes)
          as i (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
                session_name, hold_id, outcome)
-   where i.outcome in ('ok', 'insufficient_funds', 'allowance_exhausted');
+   where i.outcome not in ('stale', 'organization_inactive', 'session_revoked', 'key_revoked');
 
   return outcomes;
 end $$;

@@ -3,7 +3,7 @@
 --
 -- Item i is described by the i-th element of every array. What was used (cost > 0, at most what was held) is
 -- posted whatever the status, and `completed` posts even nothing; the rest is voided. A run counts on
--- budgets of unit `runs` only when it completed. Answers one word for each item: ok; repeated when this very settlement
+-- budgets of unit `runs` only when it completed; a limit per minute forgets what an earlier window admitted. Answers one word for each item: ok; repeated when this very settlement
 -- was written before (its answer was lost with the connection); expired when the sweeper had already given the hold
 -- back. Nothing is written for the last two.
 create or replace function invocations_settle(
@@ -106,7 +106,9 @@ begin
             from unnest(organization_ids, hold_ids, outcomes) as i (organization_id, hold_id, outcome)
             join holds h on h.organization_id = i.organization_id and h.id = i.hold_id
            cross join lateral unnest(h.budget_ids) as u (budget_id)
-           where i.outcome = 'ok' group by 1, 2) as change
+            join budgets w on w.organization_id = h.organization_id and w.id = u.budget_id
+           where i.outcome = 'ok' and w.unit <> 'requests' and (w.period <> 'minute' or h.created_at >= w.period_start)
+           group by 1, 2) as change
    where b.organization_id = change.organization_id and b.id = change.budget_id;
 
   insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,

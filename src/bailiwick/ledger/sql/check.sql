@@ -31,16 +31,21 @@ as $$
            count(*) filter (where h.state = 'open') as held_runs,
            coalesce(sum(h.posted_amount) filter (where h.state <> 'open'), 0) as spent_amount,
            coalesce(sum(h.posted_tokens) filter (where h.state <> 'open'), 0) as spent_tokens,
-           coalesce(sum(h.posted_runs) filter (where h.state <> 'open'), 0) as spent_runs
+           coalesce(sum(h.posted_runs) filter (where h.state <> 'open'), 0) as spent_runs,
+           count(*) as requests
       from holds h cross join lateral unnest(h.budget_ids) as u (budget_id)
+      left join budgets b on b.organization_id = h.organization_id and b.id = u.budget_id
+     -- A limit per minute counts what its present window admitted.
+     where b.period is distinct from 'minute' or h.created_at >= b.period_start
      group by h.organization_id, u.budget_id
   ),
   budget_use as (
     select b.organization_id, b.id, b.held, b.spent, greatest(b.limit_amount, b.lowered_from) as highest_limit,
-           coalesce(case b.unit when 'runs' then u.held_runs when 'tokens' then u.held_tokens else u.held_amount end, 0)
+           coalesce(case b.unit when 'runs' then u.held_runs when 'tokens' then u.held_tokens when 'requests' then 0
+                                else u.held_amount end, 0)
              as expected_held,
            coalesce(case b.unit when 'runs' then u.spent_runs when 'tokens' then u.spent_tokens
-                                else u.spent_amount end, 0) as expected_spent
+                                when 'requests' then u.requests else u.spent_amount end, 0) as expected_spent
       from budgets b left join used u on u.organization_id = b.organization_id and u.budget_id = b.id
   )
   select 'ledger_not_zero', a.organization_id, null::uuid, 0::numeric, sum(a.balance)

@@ -51,6 +51,9 @@ begin
             from unnest(organizations, expired) as e (organization_id, id)
             join holds h on h.organization_id = e.organization_id and h.id = e.id
            cross join lateral unnest(h.budget_ids) as u (budget_id)
+            join budgets w on w.organization_id = h.organization_id and w.id = u.budget_id
+           -- Admitted requests stay counted; what an earlier window of a limit per minute held is gone with it.
+           where w.unit <> 'requests' and (w.period <> 'minute' or h.created_at >= w.period_start)
            group by h.organization_id, u.budget_id) as freed
    where b.organization_id = freed.organization_id and b.id = freed.budget_id;
 
