@@ -72,7 +72,11 @@ def test_a_fraction_of_a_micro_dollar_is_rounded_up() -> None:
     assert cost_micros(a_deployment(input_price=0.000001, output_price=0.0), 7, 0) == 7  # exact: nothing to round
 
 
-@given(st.integers(0, MOST_TOKENS), st.integers(0, MOST_TOKENS), st.floats(0, 1), st.floats(0, 1))
+# Down to a millionth of a micro-dollar for a token, far below any price there is.
+_prices = st.integers(0, 10**12).map(lambda units: units / 10**12)
+
+
+@given(st.integers(0, MOST_TOKENS), st.integers(0, MOST_TOKENS), _prices, _prices)
 def test_any_count_at_any_price_is_charged_in_full_and_can_be_stored(
     input_tokens: int, output_tokens: int, input_price: float, output_price: float
 ) -> None:
