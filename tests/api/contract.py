@@ -106,11 +106,25 @@ def _schema_pointer(operation: Operation, status: int) -> str | None:
     return f"{pointer}/content/{_escape(_JSON)}/schema" if _JSON in content else None
 
 
+def error_code(response: httpx.Response) -> str:
+    """The stable code of a refusal, in the envelope of its family."""
+    body = response.json()
+    error = body.get("error")
+    code: str = error["code"] if isinstance(error, dict) else body["code"]
+    return code
+
+
+def _refuses_by_query(operation: Operation) -> bool:
+    return any(parameter.get("in") == "query" for parameter in operation.item.get("parameters", ()))
+
+
 def _check_envelope(operation: Operation, response: httpx.Response, what: str) -> None:
     """Holds a refusal that a contract implies against its family's envelope."""
     assert response.headers["content-type"].startswith(_JSON), what
     body = response.json()
     assert isinstance(body, dict), what
+    if isinstance(body.get("error"), dict):  # ProviderError
+        body = {"error": body["error"].get("message"), "code": body["error"].get("code")}
     if operation.contract in ("governance", "hosted-agents"):
         assert all(isinstance(body.get(member), str) and body[member] for member in ("error", "code")), what
 
@@ -127,9 +141,9 @@ def check(response: httpx.Response, operation: Operation | None = None) -> None:
     if operation is None:
         return
     if str(response.status_code) not in operation.item["responses"]:
-        # A body that is no JSON is 400 wherever one is taken.
+        # A body that is no JSON, and a query of other types, are 400 wherever they are taken.
         is_implied = response.status_code in _IMPLIED or (
-            response.status_code == 400 and "requestBody" in operation.item
+            response.status_code == 400 and ("requestBody" in operation.item or _refuses_by_query(operation))
         )
         assert is_implied, f"{operation.id} has no such status: {what}"
         _check_envelope(operation, response, what)
@@ -137,7 +151,7 @@ def check(response: httpx.Response, operation: Operation | None = None) -> None:
     codes = operation.error_codes.get(str(response.status_code))
     if codes and operation.contract in ("governance", "hosted-agents"):
         allowed = codes + _FORBIDDEN if response.status_code == 403 else codes
-        assert response.json()["code"] in allowed, f"{operation.id} has no such code: {what}"
+        assert error_code(response) in allowed, f"{operation.id} has no such code: {what}"
     pointer = _schema_pointer(operation, response.status_code)
     if pointer is None:
         return

@@ -71,6 +71,9 @@ class Sender:
         answer = client.post("/api/v1/log-sources", headers=self._headers["owner"], json=body)
         self.source_id: str = answer.json()["source"]["id"]
         """A log source of the owner's, so that what names one finds one."""
+        made = client.post("/api/v1/keys", headers=self._headers["owner"], json={"label": "fuzzed"})
+        self.key_id: str = made.json()["keyId"]
+        """A virtual key of the owner's."""
 
     def send(self, case: AnyCase, caller: str) -> None:
         """One request."""
@@ -121,6 +124,8 @@ def test_any_data_is_answered_as_the_contract_says(sender: Sender, operation_id:
     def send(case: AnyCase, caller: str, is_known: bool) -> None:
         if is_known and "id" in case.path_parameters:
             case.path_parameters["id"] = sender.source_id
+        if is_known and "keyId" in case.path_parameters:
+            case.path_parameters["keyId"] = sender.key_id
         sender.send(case, caller)
 
     send()

@@ -10,7 +10,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from bailiwick import __version__
-from bailiwick.api import control, operational
+from bailiwick.api import control, gateway, operational
 from bailiwick.api.errors import GOVERNANCE, handler
 from bailiwick.settings import Settings
 
@@ -18,7 +18,7 @@ from bailiwick.settings import Settings
 def build_api(settings: Settings, *, lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
     """The Litestar application without the busiest routes, which stand in front of it (`app.py`)."""
     return Litestar(
-        route_handlers=[*control.routers(), *operational.ROUTES],
+        route_handlers=[*control.routers(), *gateway.routers(), *operational.ROUTES],
         exception_handlers={Exception: handler(GOVERNANCE)},
         lifespan=[lifespan],
         request_max_body_size=settings.max_body_bytes,

@@ -10,7 +10,7 @@ from litestar import Request, Response, Router, route
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Guard
 
 from bailiwick.api.authentication import authenticated, provide_caller
 from bailiwick.api.errors import Dialect, allowed, handler
@@ -41,13 +41,15 @@ async def _check_request(request: Request[Any, Any, Any]) -> None:
     await refuse_loose_values(request)
 
 
-def family_router(dialect: Dialect, routes: Sequence[ControllerRouterHandler]) -> Router:
-    """A Router at the origin for operations of one contract; their paths are whole."""
+def family_router(
+    dialect: Dialect, routes: Sequence[ControllerRouterHandler], *, guard: Guard = authenticated
+) -> Router:
+    """A Router at the origin for operations of one contract; their paths are whole. `guard` verifies the credential."""
     render = handler(dialect)
     return Router(
         path="/",
         route_handlers=[*_options_of(routes), *routes],  # first, so that the framework adds none of its own
-        guards=[authenticated],
+        guards=[guard],
         dependencies={"caller": Provide(provide_caller)},
         before_request=_check_request,
         exception_handlers={Exception: render, HTTPException: render},
