@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -80,11 +81,12 @@ class House(msgspec.Struct):
             return found.fetchall() if found.description else []
 
     def pass_a_minute(self) -> None:
-        """Lets every window of a minute end."""
+        """Makes all that was a while ago: every window of a minute has ended."""
         self.run(
             "update budgets set period_start = period_start - interval '2 minutes',"
             " period_end = period_end - interval '2 minutes' where period = 'minute'"
         )
+        self.run("update holds set created_at = created_at - interval '2 minutes'")
 
 
 @pytest.fixture
@@ -339,3 +341,48 @@ async def test_the_narrowest_budget_answers_a_check_that_changes_nothing(house: 
     assert (await identity.check_budget(caller, estimated_micros=1)).narrowest.left == 4 * USD
     member = await identity.check_budget(house.caller, estimated_micros=8 * USD)
     assert (member.allowed, member.scope, member.narrowest.left) == (False, "member", 7 * USD)
+
+
+class _Predicted(msgspec.Struct):
+    """What a key's limits per minute must stand at: the present window's requests and tokens."""
+
+    window: int = 0
+    requests: int = 0
+    tokens: int = 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_any_order_of_calls_ends_and_minutes_is_counted_as_predicted(house: House, seed: int) -> None:
+    chance = random.Random(seed)
+    rpm, tpm = 4, 100
+    key = (await house.key(rate_limit_rpm=rpm, rate_limit_tpm=tpm)).key
+    budget_ids = await house.limits(key.id)
+    now, is_over = _Predicted(), True
+    running: list[tuple[Admission, int, int]] = []  # each with its tokens and window
+    for _ in range(60):
+        match chance.choice(("call", "call", "call", "end", "minute")):
+            case "call":
+                tokens = chance.randint(0, 60)
+                item = an_admission(house.id, house.account_id, house.sink_id, 1, budget_ids, tokens=tokens)
+                if is_over:
+                    now, is_over = _Predicted(now.window + 1), False
+                fits = now.requests < rpm and now.tokens + tokens <= tpm
+                try:
+                    await house.admit.batcher.submit(item)
+                except CallRateLimited:
+                    assert not fits
+                else:
+                    assert fits
+                    now.requests, now.tokens = now.requests + 1, now.tokens + tokens
+                    running.append((item, tokens, now.window))
+            case "end" if running:
+                item, tokens, window = running.pop(chance.randrange(len(running)))
+                used = chance.randint(0, tokens)
+                await house.end(item, 1, tokens=used)
+                if window == now.window:
+                    now.tokens -= tokens - used
+            case "minute":
+                house.pass_a_minute()
+                is_over = True
+    stand = dict(house.run("select unit, spent + held from budgets where period = 'minute'"))
+    assert stand == {"requests": now.requests, "tokens": now.tokens}
