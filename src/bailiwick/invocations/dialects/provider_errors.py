@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bailiwick.invocations.dialects.names import Dialect
+from bailiwick.invocations.dialects.server_events import ServerEvent
 
 # https://docs.anthropic.com/en/api/errors
 _ANTHROPIC_TYPES: Final = {
@@ -42,6 +43,14 @@ def error_body(
             error["code"] = code
         return {"type": "error", "error": error}
     return {"error": {"message": message, "type": type or _openai_type(status), "param": param, "code": code}}
+
+
+def error_event(dialect: Dialect, status: int, *, message: str, code: str | None = None) -> ServerEvent:
+    """An error in the middle of a stream, after which nothing follows."""
+    if dialect is Dialect.RESPONSES:
+        return "error", {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
+    name = "error" if dialect is Dialect.MESSAGES else None
+    return name, error_body(dialect, status, message=message, code=code)
 
 
 def translate_error(upstream: Dialect, client: Dialect, status: int, body: object) -> dict[str, Any]:
