@@ -174,7 +174,7 @@ create table external_users (
 create index external_users_user on external_users (user_id);
 select bailiwick_protect_system('external_users');
 
--- Keys that sign access tokens, named by their RFC 7638 thumbprint; the private half is sealed with the installation key.
+-- Keys that sign access tokens, named by their RFC 7638 thumbprint; the private half is sealed by the installation key.
 create table signing_keys (
   id text primary key,
   public_key bytea not null,
