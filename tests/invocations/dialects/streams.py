@@ -120,7 +120,8 @@ def messages_stream(text: Sequence[str], arguments: Sequence[str]) -> list[Serve
 
 def responses_stream(text: Sequence[str], arguments: Sequence[str]) -> list[ServerEvent]:
     whole, raw = "".join(text), "".join(arguments)
-    response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt", "status": "in_progress"}
+    response: dict[str, Any] = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt"}
+    response |= {"status": "in_progress", "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
     part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     item = {"type": "message", "id": "msg_1", "role": "assistant", "status": "in_progress", "content": []}
     call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": ""}
@@ -140,7 +141,7 @@ def responses_stream(text: Sequence[str], arguments: Sequence[str]) -> list[Serv
         {"type": "response.output_item.done", "output_index": 0, "item": done_item},
         {"type": "response.output_item.added", "output_index": 1, "item": call},
         *({"type": "response.function_call_arguments.delta", **there, "delta": piece} for piece in arguments),
-        {"type": "response.function_call_arguments.done", **there, "arguments": raw},
+        {"type": "response.function_call_arguments.done", **there, "name": "f", "arguments": raw},
         {"type": "response.output_item.done", "output_index": 1, "item": done_call},
         {"type": "response.completed", "response": final},
     ]

@@ -365,7 +365,7 @@ def test_an_answer_becomes_a_response(provider: Dialect) -> None:
     message, call = response["output"]
     assert message["content"] == [{"type": "output_text", "text": "Hello", "annotations": [], "logprobs": []}]
     assert (call["type"], call["call_id"], call["name"], call["arguments"]) == ("function_call", "c", "f", '{"a":1}')
-    assert response["usage"]["input_tokens_details"] == {"cached_tokens": 6}
+    assert response["usage"]["input_tokens_details"] == {"cached_tokens": 6, "cache_write_tokens": 0}
     assert response["usage"]["total_tokens"] == 14
 
 

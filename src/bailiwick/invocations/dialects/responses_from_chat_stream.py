@@ -153,6 +153,8 @@ class ChatToResponsesStream(StreamTranslator):
                 entry.item = {**entry.item, "content": entry.parts}
             if entry.field:
                 value = {entry.field: entry.item[entry.field]}
+                if entry.field == "arguments":
+                    value["name"] = entry.item["name"]
                 self._add(out, f"response.{_about(entry)}.done", **entry.place, **value)
             if "status" in entry.item:
                 entry.item = {**entry.item, "status": "completed" if is_whole else "incomplete"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from bailiwick.invocations.dialects.answers import response_object
 from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, Repeat, StreamReader
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.positions import response_positions
@@ -45,7 +46,7 @@ class ResponsesStreamReader(StreamReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._response: dict[str, Any] = {"id": "resp_0", "object": "response", "created_at": 0, "model": ""}
+        self._response = response_object("0", "", {}, created=0, finish=None, output=[], usage=None)
         self._sequence = 0
         self._sent: dict[str, list[str]] = {}
         self._samples: dict[str, dict[str, Any]] = {}

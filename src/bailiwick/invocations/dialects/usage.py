@@ -64,11 +64,14 @@ def usage_object(dialect: Dialect, usage: TokenUsage) -> dict[str, Any]:
             "output_tokens": usage.output,
         }
     ins, outs = ("prompt", "completion") if dialect is Dialect.CHAT else ("input", "output")
+    cached = {"cached_tokens": usage.cached_input}
+    if dialect is Dialect.RESPONSES or usage.cache_write:  # a chat need not tell it, a response must
+        cached["cache_write_tokens"] = usage.cache_write
     return {
         f"{ins}_tokens": usage.input,
         f"{outs}_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
-        f"{ins}_tokens_details": {"cached_tokens": usage.cached_input},
+        f"{ins}_tokens_details": cached,
         f"{outs}_tokens_details": {"reasoning_tokens": usage.reasoning},
     }
 
