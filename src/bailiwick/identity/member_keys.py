@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bailiwick import audit, ledger
@@ -123,7 +123,11 @@ async def change_key(caller: Caller, public_id: str, changes: dict[str, Any]) ->
     _check_expiry(changes.get("expires_at"))
     async with tenant_transaction(caller.tenant) as session:
         key = await load_key(session, caller, public_id)
-        # Those below it are narrowed with it, so the whole family is locked before anything is decided.
+        # Those that share its budgets and those below it change with it, so all are locked before anything is decided:
+        # in the order of their ids, since a replacement is younger than what it replaced, a child than its parent.
+        await session.execute(
+            select(VirtualKey.id).where(*_sharing(key)).order_by(VirtualKey.id).with_for_update(key_share=True)
+        )
         family = await lock_family(session, caller.tenant, key.id)
         key = await load_key(session, caller, public_id, for_change=True)
         require_active(key)
@@ -151,13 +155,7 @@ async def _apply(session: AsyncSession, key: VirtualKey, changed: dict[str, Any]
     if limits:
         # Keys that share the budgets agree on what these are.
         await session.execute(
-            update(VirtualKey)
-            .where(
-                VirtualKey.organization_id == key.organization_id,
-                or_(VirtualKey.id == key.limits_id, VirtualKey.limits_of == key.limits_id),
-            )
-            .values(**limits)
-            .execution_options(synchronize_session=False)
+            update(VirtualKey).where(*_sharing(key)).values(**limits).execution_options(synchronize_session=False)
         )
         await set_key_limits(session, key, now())
     if changed.keys() & {"scopes", "allowed_models", "expires_at"}:
@@ -166,6 +164,12 @@ async def _apply(session: AsyncSession, key: VirtualKey, changed: dict[str, Any]
         for one in family:
             await announce(session, KEY, one)
         await touch_organization(session, key.organization_id)
+
+
+def _sharing(key: VirtualKey) -> list[ColumnElement[bool]]:
+    """Conditions on the keys that use the same budgets: the key's chain of rotations."""
+    of_chain = or_(VirtualKey.id == key.limits_id, VirtualKey.limits_of == key.limits_id)
+    return [VirtualKey.organization_id == key.organization_id, of_chain]
 
 
 async def _narrow(session: AsyncSession, key: VirtualKey, family: Sequence[UUID]) -> None:
