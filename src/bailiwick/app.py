@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 import structlog
 from litestar import Litestar
@@ -15,8 +16,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from bailiwick import dlp, identity
 from bailiwick.api import build_api
 from bailiwick.api.control.agent import run_agent
-from bailiwick.invocations import AgentRuns, CircuitBreaker, Exchange, Pipeline, TermsCache, load_models
+from bailiwick.invocations import AgentRuns, CircuitBreaker, Deployment, Exchange, Pipeline, TermsCache, load_models
 from bailiwick.kernel import runtime, telemetry
+from bailiwick.kernel.outbound import Outbound
 from bailiwick.kernel.runtime import Runtime
 from bailiwick.settings import Settings, settings
 
@@ -44,7 +46,11 @@ class Application:
         telemetry.set_up_logs(self._settings)
         traces = telemetry.set_up_traces(self._settings)
         started = runtime.start(self._settings, database_url(self._settings))
-        self._agent_runs = _build_agent_runs(self._settings, started)
+        models = load_models(self._settings.models)
+        # The operator's own model servers may be private; what the guard is for is addresses that callers name.
+        servers = {urlsplit(deployment.base_url).hostname for served in models.values() for deployment in served}
+        outbound = started.outbound.allowing(server for server in servers if server is not None)
+        self._agent_runs = _build_agent_runs(self._settings, started, models, outbound)
         started.listener.start()
         async with asyncio.timeout(30):
             await started.listener.ready.wait()
@@ -62,6 +68,7 @@ class Application:
             if not await pipeline.drain(self._settings.shutdown_seconds):
                 _log.warning("stopped_with_invocations_in_flight")
             await pipeline.close()
+            await outbound.close()
             await identity.mails_under_way()
             await runtime.stop()
             if traces is not None:
@@ -81,8 +88,9 @@ class Application:
             await self._asgi(scope, receive, send)
 
 
-def _build_agent_runs(configured: Settings, started: Runtime) -> AgentRuns:
-    models = load_models(configured.models)
+def _build_agent_runs(
+    configured: Settings, started: Runtime, models: Mapping[str, Sequence[Deployment]], outbound: Outbound
+) -> AgentRuns:
     deployments = models.get(configured.hosted_agents_model or "", [])
     if configured.hosted_agents_model and not deployments:
         raise ValueError(f"BAILIWICK_HOSTED_AGENTS_MODEL: {configured.hosted_agents_model!r} is not in the model list")
@@ -93,12 +101,12 @@ def _build_agent_runs(configured: Settings, started: Runtime) -> AgentRuns:
         pipeline=Pipeline(started.database, lease_seconds=configured.hold_lease_seconds),
         terms=terms,
         exchange=Exchange(
-            started.outbound,
+            outbound,
             breaker,
             attempts=configured.dispatch_attempts,
             connect_seconds=configured.connect_timeout_seconds,
         ),
-        deployment=deployments[0] if deployments else None,
+        deployments=deployments,
         price_micros=configured.hosted_run_price_micros,
         timeout_seconds=configured.dispatch_timeout_seconds,
     )

@@ -23,7 +23,7 @@ async def run_once(tenant: Tenant, database: Database) -> None:
         template=registry.TEMPLATES[AGENT],
         context=TemplateContext(organization_name="", now=now()),
         price_micros=10_000,
-        deployment=None,
+        deployments=(),
         exchange=Exchange(
             runtime().outbound, CircuitBreaker(failures=5, cooldown_seconds=1), attempts=1, connect_seconds=1
         ),

@@ -51,13 +51,13 @@ def test_every_template_is_run_here() -> None:
 
 
 def agent_runs(
-    pipeline: Pipeline, exchange: Exchange, deployment: Deployment | None = None, *, terms: TermsCache | None = None
+    pipeline: Pipeline, exchange: Exchange, *deployments: Deployment, terms: TermsCache | None = None
 ) -> AgentRuns:
     return AgentRuns(
         pipeline=pipeline,
         terms=terms or TermsCache(),
         exchange=exchange,
-        deployment=deployment,
+        deployments=deployments,
         price_micros=PRICE,
         timeout_seconds=5,
     )
@@ -216,6 +216,22 @@ async def test_a_model_that_fails_is_a_bad_gateway_and_costs_nothing(
     )
     assert (budget["spent"], budget["held"]) == (0, 0)
     assert (await last_entry(tenant))["action"] == "invocation.failed"
+    await books_are_clean()
+
+
+async def test_the_next_deployment_answers_for_one_that_fails(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    async def fail_in_one_place(request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/broken"):
+            return web.Response(status=500)
+        return await json_answer(request, text="From the second.")
+
+    model.answer = fail_in_one_place
+    places = (model.deployment(base_url=f"{model.base_url}/broken"), model.deployment())
+    outcome = await agent_runs(pipeline, exchange, *places).run(tenant.caller, TRIAGE, "Hello", None)
+    assert outcome.response == "From the second."
+    assert await tenant.money() == (GRANTED - outcome.usage.cost_micros, 0)
     await books_are_clean()
 
 

@@ -12,7 +12,8 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from bailiwick.kernel.errors import BailiwickError, FieldProblem, InvalidInput, RateLimited
+from bailiwick.kernel.database import is_unavailable
+from bailiwick.kernel.errors import BailiwickError, FieldProblem, InvalidInput, RateLimited, Unavailable
 
 AnyRequest = Request[Any, Any, Any]
 _log = structlog.get_logger(__name__)
@@ -142,6 +143,9 @@ def as_domain_error(error: Exception) -> BailiwickError:
         return invalid_body(error)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | msgspec.DecodeError):
         return InvalidInput("The body is not valid JSON.")
+    if is_unavailable(error):
+        _log.warning("database_unavailable", error=type(error).__name__)
+        return Unavailable("The database is not available; please try again.")
     _log.error("request_failed", exc_info=error)
     return BailiwickError("Something went wrong on our side; the error is in the server's log.")
 

@@ -90,9 +90,7 @@ async def budget_left_micros(raw: str) -> int | None:
 async def operator_outbound(url: str) -> AsyncIterator[Outbound]:
     """A client for one server that the operator configured, which may be private; nobody else can name it."""
     parts = urlsplit(url)
-    client = Outbound(
-        frozenset({parts.hostname} if parts.hostname else ()), proxy_url=runtime().settings.outbound_proxy_url
-    )
+    client = runtime().outbound.allowing({parts.hostname} if parts.hostname else ())
     try:
         yield client
     finally:

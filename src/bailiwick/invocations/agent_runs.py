@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
@@ -30,7 +31,7 @@ class AgentRuns(msgspec.Struct, frozen=True):
     pipeline: Pipeline
     terms: TermsCache
     exchange: Exchange
-    deployment: Deployment | None
+    deployments: Sequence[Deployment]
     price_micros: int
     timeout_seconds: float
 
@@ -57,7 +58,7 @@ class AgentRuns(msgspec.Struct, frozen=True):
             template=template,
             context=context,
             price_micros=self.price_micros,
-            deployment=self.deployment,
+            deployments=self.deployments,
             exchange=self.exchange,
             timeout_seconds=self.timeout_seconds,
         )

@@ -14,6 +14,8 @@ from uuid import UUID
 
 import asyncpg
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
@@ -112,6 +114,26 @@ async def narrow(session: AsyncSession, organization_id: UUID) -> None:
         text("select set_config('bailiwick.organization_id', :organization_id, true)"),
         {"organization_id": str(organization_id)},
     )
+
+
+# What says that the database cannot be reached or is going away: the same call may succeed a little later.
+_GONE = (
+    ConnectionError,
+    FileNotFoundError,  # of the embedded server's socket
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an exception of a transaction says that the database, or a connection to it, is not to be had now."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or (error.orig is not None and is_unavailable(error.orig))
+    cause = error.__cause__
+    return isinstance(error, (*_GONE, PoolTimeout)) or (cause is not None and isinstance(cause, _GONE))
 
 
 def after_commit(session: AsyncSession, callback: Callable[[], Awaitable[None]]) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 import json as jsonlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,6 +80,10 @@ class Outbound:
         self._allowed = allowed_hosts
         self._proxy = proxy_url
         self._session: aiohttp.ClientSession | None = None
+
+    def allowing(self, hosts: Iterable[str]) -> Outbound:
+        """A client of its own, to be closed by itself, that may also call `hosts`: those that the operator named."""
+        return Outbound(self._allowed | frozenset(hosts), proxy_url=self._proxy)
 
     def check(self, url: str) -> None:
         """Refuses a URL that may not be called: other schemes, credentials in it, literal private addresses.

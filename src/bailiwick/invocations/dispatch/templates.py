@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ import msgspec
 from bailiwick import dlp
 from bailiwick.invocations.dispatch import models
 from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.invocations.model_list import Deployment
 from bailiwick.invocations.prices import cost_micros, most_tokens
 from bailiwick.invocations.requests import InspectedText, Usage
@@ -26,7 +28,8 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
     template: AgentTemplate
     context: Callable[[], Awaitable[TemplateContext]] | TemplateContext
     price_micros: int
-    deployment: Deployment | None
+    deployments: Sequence[Deployment]
+    """Where the model is served, tried in this order; none: the template's own engine answers."""
     exchange: Exchange
     timeout_seconds: float
     kind: str = "template"
@@ -38,13 +41,15 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     def worst_case_micros(self, texts: Sequence[InspectedText]) -> int:
         """The price of a run and, with a model, the dearest answer to the longest prompt it can get."""
-        if self.deployment is None:
+        if not self.deployments:
             return self.price_micros
         tokens = sum(most_tokens(inspected.text) for inspected in texts) + _MOST_FACT_BYTES + _MESSAGE_OVERHEAD_TOKENS
         bare = TemplateResult(response="", facts="", structured={}, input_units=0, output_units=0)
         frame = model_messages(self.template, TemplateInput(message="", context=_SPECIMEN), bare)
         tokens += sum(most_tokens(message["content"]) for message in frame)
-        return self.price_micros + cost_micros(self.deployment, tokens, self.deployment.max_output_tokens)
+        return self.price_micros + max(
+            cost_micros(deployment, tokens, deployment.max_output_tokens) for deployment in self.deployments
+        )
 
     async def dispatch(self, texts: Sequence[str], usage: Usage) -> str:
         """The run's response. Raises TargetUnavailable and its kin when the model fails."""
@@ -53,15 +58,19 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
             message=texts[0], system_prompt_override=texts[1] if len(texts) > 1 else None, context=context
         )
         result = self.template.run(given)
-        if self.deployment is None:
+        if not self.deployments:
             usage.model = self.template.engine
             usage.input_tokens, usage.output_tokens = result.input_units, result.output_units
             usage.cost_micros = self.price_micros
             return result.response
         messages = model_messages(self.template, given, msgspec.structs.replace(result, facts=_for_model(result.facts)))
-        answer = await models.complete(
-            self.exchange, self.deployment, messages, usage, timeout_seconds=self.timeout_seconds
-        )
+        for deployment in self.deployments[:-1]:
+            with contextlib.suppress(TargetUnavailable):
+                return await self._ask(deployment, messages, usage)
+        return await self._ask(self.deployments[-1], messages, usage)
+
+    async def _ask(self, deployment: Deployment, messages: models.Messages, usage: Usage) -> str:
+        answer = await models.complete(self.exchange, deployment, messages, usage, timeout_seconds=self.timeout_seconds)
         usage.cost_micros += self.price_micros
         return answer
 
