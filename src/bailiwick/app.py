@@ -51,6 +51,7 @@ class Application:
         servers = {urlsplit(deployment.base_url).hostname for served in models.values() for deployment in served}
         outbound = started.outbound.allowing(server for server in servers if server is not None)
         self._agent_runs = _build_agent_runs(self._settings, started, models, outbound)
+        started.listener.subscribe("kill_switch", self._agent_runs.pipeline.kill_switches.hear)
         started.listener.start()
         async with asyncio.timeout(30):
             await started.listener.ready.wait()

@@ -24,6 +24,7 @@ app.command("bailiwick.cli.mail:mail")
 app.command("bailiwick.cli.audit:app", name="audit")
 app.command("bailiwick.cli.ledger:app", name="ledger")
 app.command("bailiwick.cli.secrets:app", name="secret")
+app.command("bailiwick.cli.kill_switch:app", name="kill-switch")
 app.command("bailiwick.cli.bench:app", name="bench")
 
 

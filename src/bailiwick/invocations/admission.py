@@ -13,6 +13,7 @@ from bailiwick.invocations.errors import (
     CallRateLimited,
     CredentialRevoked,
     HardCapReached,
+    KilledBySwitch,
 )
 from bailiwick.invocations.requests import Admission
 from bailiwick.kernel.errors import BailiwickError
@@ -31,27 +32,34 @@ _SQL = (
 )
 
 
+_PLAIN: dict[str, type[BailiwickError]] = {
+    "stale": TermsChanged,
+    "insufficient_funds": AllowanceExhausted,
+    "allowance_exhausted": AllowanceExhausted,
+    "killed": KilledBySwitch,
+}
+
+
 def _error(outcome: str) -> Exception | None:
     match outcome.split(":"):
         case ["ok"]:
             return None
-        case ["stale"]:
-            return TermsChanged()
-        case ["insufficient_funds" | "allowance_exhausted"]:
-            return AllowanceExhausted()
         case ["budget_exceeded" | "hard_cap_exceeded" as word, budget_id]:
             return (BudgetExhausted if word == "budget_exceeded" else HardCapReached)(UUID(budget_id))
         case ["rate_limited", budget_id, seconds]:
             return CallRateLimited(UUID(budget_id), retry_after_seconds=max(1, int(seconds)))
+        case [word]:
+            return _PLAIN.get(word, CredentialRevoked)()
         case _:
-            return CredentialRevoked()
+            raise ValueError(outcome)
 
 
 async def admit(
     connection: asyncpg.Connection[asyncpg.Record], items: Sequence[Admission], *, lease_seconds: int
 ) -> list[Exception | None]:
-    """Admits a batch: for each item None, or else TermsChanged, CredentialRevoked, AllowanceExhausted (BudgetExhausted,
-    HardCapReached) or CallRateLimited."""
+    """Admits a batch: for each item None, or else TermsChanged, CredentialRevoked, KilledBySwitch, AllowanceExhausted
+    (BudgetExhausted, HardCapReached) or CallRateLimited.
+    """
     budget_items: list[int] = []
     budget_ids = []
     for position, item in enumerate(items, 1):

@@ -5,13 +5,15 @@
     │   ├── BudgetExhausted  429  ... a budget of the key, session or member does not
     │   └── HardCapReached   429  ... the organisation's day or month does not
     ├── InvocationBlocked    422  inspection found what may not pass
+    ├── KilledBySwitch       403  a kill switch is engaged for what it calls, or for who calls
     ├── TargetUnavailable    502  the agent or model did not answer
     ├── TargetTimeout        504  ... in time
     ├── HoldExpired          503  the answer came after the hold's lease
     └── CredentialRevoked    401  the credential stopped working while the call was on its way
     RateLimited ── CallRateLimited  429  requests or tokens per minute are used up
 
-Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, BaaRequired 403.
+Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, BaaRequired 403. Beside it:
+TraceNotFound 404, KillSwitchNotFound 404, KillSwitchEngaged 409.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from bailiwick.kernel.errors import BailiwickError, Forbidden, NotFound, RateLimited
+from bailiwick.kernel.errors import BailiwickError, Conflict, Forbidden, NotFound, RateLimited
 
 
 class InvocationError(BailiwickError):
@@ -78,6 +80,12 @@ class OutputBlocked(InvocationError):
     status, code = 422, "DLP_OUTPUT_BLOCKED"
 
 
+class KilledBySwitch(InvocationError):
+    """Stopped by a kill switch. Nothing runs here until an administrator lifts it."""
+
+    status, code = 403, "KILL_SWITCH"
+
+
 class TargetUnavailable(InvocationError):
     """The model could not be reached. Please try again."""
 
@@ -114,6 +122,20 @@ class TemplateNotFound(NotFound):
 
 class RunNotFound(NotFound):
     """Run not found"""
+
+
+class TraceNotFound(NotFound):
+    """Trace not found"""
+
+
+class KillSwitchNotFound(NotFound):
+    """Kill switch not found"""
+
+
+class KillSwitchEngaged(Conflict):
+    """A kill switch is engaged for this already; lift that one first."""
+
+    code = "KILL_SWITCH_ENGAGED"
 
 
 class BaaRequired(Forbidden):

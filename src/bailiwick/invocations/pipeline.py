@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -23,10 +23,13 @@ import structlog
 from bailiwick.dlp import Category, Finding, StreamMasker, is_blocking_phi
 from bailiwick.identity import Caller
 from bailiwick.invocations import admission, settlement
+from bailiwick.invocations.cuts import Cuttable
+from bailiwick.invocations.engaged_switches import EngagedSwitches
 from bailiwick.invocations.errors import (
     AllowanceExhausted,
     Cancelled,
     InvocationBlocked,
+    KilledBySwitch,
     OutputBlocked,
     TargetUnavailable,
 )
@@ -98,6 +101,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     session_name: str | None = None
     trace_parent: str | None = None
     """The caller's W3C `traceparent`."""
+    requested_model: str | None = None
+    """The model that the caller asked for, where that is not the target's name."""
+    context: Mapping[str, object] | None = None
+    """What the caller tells of the call: small facts that its trace shows."""
 
 
 class StreamCall(Call, frozen=True, kw_only=True):
@@ -125,6 +132,7 @@ class _Running:
         self.incoming = Inspection(Decision.KILL, (), ())  # until it has been inspected
         self.started = admission.started
         self.timeline = Timeline(started=admission.started_ns, admitted=time.time_ns())
+        self.cuts = Cuttable()
 
     def inspect(self) -> None:
         """Inspects the input. Raises InvocationBlocked and DlpUnavailable."""
@@ -166,6 +174,9 @@ class Pipeline:
             database, partial(admission.admit, lease_seconds=lease_seconds), repeatable=False
         )
         self._settlements: Lane[Settlement] = Lane(database, settlement.settle, repeatable=True)
+        self._running: dict[UUID, _Running] = {}
+        self.kill_switches = EngagedSwitches(self._cut_killed)
+        """Hears of the topic `kill_switch` and cuts what it stops."""
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -174,8 +185,9 @@ class Pipeline:
     async def invoke(self, call: Call) -> Outcome:
         """Runs one invocation to its settlement.
 
-        Raises AllowanceExhausted and CredentialRevoked before anything is spent; InvocationBlocked, OutputBlocked and
-        TargetUnavailable after the settlement that records them; HoldExpired when the answer came too late.
+        Raises AllowanceExhausted, KilledBySwitch and CredentialRevoked before anything is spent; InvocationBlocked,
+        OutputBlocked, KilledBySwitch and TargetUnavailable after the settlement that records them; HoldExpired when the
+        answer came too late.
         """
         with self._counted():
             return await self._invoke(call)
@@ -183,31 +195,38 @@ class Pipeline:
     async def stream(self, call: StreamCall) -> AsyncGenerator[str, None]:
         """Runs one invocation and yields its answer's text piece by piece as it may go out.
 
-        However the stream ends (at its end, broken by the target, cut by inspection or by its hold, left by its
-        reader), it is settled for what was used by then; the reader's `aclose` waits for that. Raises as `invoke`.
+        However the stream ends (at its end, broken by the target, cut by inspection, by its hold or by a kill switch,
+        left by its reader), it is settled for what was used by then; the reader's `aclose` waits for that. Raises as
+        `invoke`.
         """
         with self._counted():
-            running = _Running(call, await self._admit(call))
+            running = self._begin(call, await self._admit(call))
             digest = hashlib.sha256()
             try:
                 running.inspect()
                 masker = StreamMasker({Category.SECRET})
                 # Closed here and now, also when the reader leaves: the target is told before the settlement.
                 async with contextlib.aclosing(call.target.stream(running.incoming.texts, running.usage)) as pieces:
-                    async for text in pieces:
+                    running.cuts.between_sections(partial(self._end_cut, running, pieces))
+                    while (text := await _next(running, pieces)) is not None:
                         safe = masker.feed(text)
                         running.check_found(masker.findings)
                         running.check_used()
                         if safe:
                             digest.update(safe.encode("utf-8", "surrogatepass"))
-                            yield safe
+                            try:
+                                yield safe
+                            finally:
+                                await running.cuts.waited()
+                    running.cuts.between_sections(None)
                 rest = masker.flush()
                 running.check_found(masker.findings)
                 digest.update(rest.encode("utf-8", "surrogatepass"))
                 if rest:
                     yield rest
             except BaseException as error:
-                await self._fail(running, error)
+                if not await running.cuts.ended():
+                    await self._fail(running, error)
                 if isinstance(error, BailiwickError | asyncio.CancelledError | GeneratorExit):
                     raise
                 raise TargetUnavailable from error
@@ -226,10 +245,11 @@ class Pipeline:
                 self._idle.set()
 
     async def _invoke(self, call: Call) -> Outcome:
-        running = _Running(call, await self._admit(call))
+        running = self._begin(call, await self._admit(call))
         try:
             running.inspect()
-            answer = await call.target.dispatch(running.incoming.texts, running.usage)
+            with running.cuts.section():
+                answer = await call.target.dispatch(running.incoming.texts, running.usage)
             outgoing = inspect((InspectedText(answer),))
             if outgoing.decision is Decision.KILL:
                 raise running.withhold()
@@ -244,6 +264,24 @@ class Pipeline:
         kept = await self._settle(running, output_hash=sha256_hex(response))
         return Outcome(response=response, decision=running.incoming.decision, usage=running.usage, record=kept)
 
+    def _begin(self, call: Call, admission: Admission) -> _Running:
+        """Keeps an admitted invocation within reach of kill switches, until it is settled."""
+        running = self._running[admission.id] = _Running(call, admission)
+        if self.kill_switches.stops(admission):  # engaged while it was being admitted
+            running.cuts.cut(KilledBySwitch())
+        return running
+
+    def _cut_killed(self) -> None:
+        for running in list(self._running.values()):
+            if self.kill_switches.stops(running.admission):
+                running.cuts.cut(KilledBySwitch())
+
+    async def _end_cut(self, running: _Running, pieces: AsyncGenerator[str, None]) -> None:
+        """Ends a stream that was cut while its reader had its turn: the target is told, the rest is returned."""
+        with contextlib.suppress(Exception):  # what the target says to that matters no more
+            await pieces.aclose()
+        await self._fail(running, running.cuts.reason or KilledBySwitch())
+
     async def _fail(self, running: _Running, error: BaseException) -> None:
         """Settles an invocation that did not complete: what was used is charged, the rest is returned.
 
@@ -251,6 +289,8 @@ class Pipeline:
         """
         if not isinstance(error, BailiwickError | asyncio.CancelledError | GeneratorExit):
             _log.error("dispatch_failed", target=running.call.target.name, exc_info=error)
+        if isinstance(error, KilledBySwitch):
+            running.decide(Decision.KILL)
         await self._settle(running, error=error)
 
     async def _admit(self, call: Call) -> Admission:
@@ -270,6 +310,7 @@ class Pipeline:
                 session_name=call.session_name,
                 started=started,
                 started_ns=started_ns,
+                requested_model=call.requested_model,
             )
             future = self._admissions.batcher.put(item)
             try:
@@ -300,6 +341,7 @@ class Pipeline:
     async def _settle(
         self, running: _Running, *, output_hash: str | None = None, error: BaseException | None = None
     ) -> Record:
+        self._running.pop(running.admission.id, None)
         latency_ms = round((time.perf_counter() - running.started) * 1000)
         status, error_code = _ended(error)
         call, usage, inspection = running.call, running.usage, running.incoming
@@ -313,6 +355,7 @@ class Pipeline:
             status=status,
             error_code=error_code,
             latency_ms=latency_ms,
+            context=call.context,
         )
         measure(
             kind=call.kind,
@@ -347,10 +390,17 @@ class Pipeline:
 
     async def close(self) -> None:
         """Writes what is waiting and closes both lanes."""
+        await self.kill_switches.close()
         await self._admissions.close()
         if self._leftovers:
             await asyncio.wait(self._leftovers)
         await self._settlements.close()
+
+
+async def _next(running: _Running, pieces: AsyncGenerator[str, None]) -> str | None:
+    """The next piece; None at the end. Raises KilledBySwitch."""
+    with running.cuts.section():
+        return await anext(pieces, None)
 
 
 _STRICTNESS = {decision: rank for rank, decision in enumerate(Decision)}
@@ -360,7 +410,7 @@ def _ended(error: BaseException | None) -> tuple[Status, str | None]:
     match error:
         case None:
             return Status.COMPLETED, None
-        case InvocationBlocked() | OutputBlocked():
+        case InvocationBlocked() | OutputBlocked() | KilledBySwitch():
             return Status.BLOCKED, error.code
         case asyncio.CancelledError() | GeneratorExit() | Cancelled():
             return Status.CANCELLED, Cancelled.code

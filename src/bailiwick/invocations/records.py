@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from bailiwick import audit
+from bailiwick.dlp import Category
 from bailiwick.invocations.requests import Admission, Inspection, Settlement, Status, Usage
 from bailiwick.kernel.clock import now, rfc3339
 from bailiwick.kernel.ids import Prefix, encode, uuid7
@@ -29,6 +32,14 @@ def sha256_hex(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _findings(inspection: Inspection) -> list[dict[str, object]]:
+    """The findings as a trace shows them: flags, and whether each is of a secret or of a person."""
+    return [
+        {**found.as_flag(), "category": "secret" if found.finding.category is Category.SECRET else "pii"}
+        for found in inspection.findings
+    ]
+
+
 def record(
     *,
     call_kind: str,
@@ -40,6 +51,8 @@ def record(
     status: Status,
     error_code: str | None,
     latency_ms: int,
+    decision_id: UUID | None = None,
+    context: Mapping[str, object] | None = None,
 ) -> Record:
     """The settlement of an invocation that ended with `status`.
 
@@ -105,7 +118,7 @@ def record(
         usage=usage,
         latency_ms=latency_ms,
         error_code=error_code,
-        findings=_json.encode(flags).decode(),
+        findings=_json.encode(_findings(inspection)).decode() if flags else "[]",
         input_hash=input_hash,
         output_hash=output_hash,
         audit_id=audit_uuid,
@@ -114,5 +127,7 @@ def record(
         event_payload=_json.encode(event).decode(),
         run_agent=admission.target_name if is_run else None,
         finished_at=moment,
+        decision_id=decision_id,
+        context=_json.encode(context).decode() if context else None,
     )
     return Record(settlement, audit_id, flags)

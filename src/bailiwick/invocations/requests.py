@@ -52,6 +52,16 @@ class Usage(msgspec.Struct):
     is_estimate: bool = False
     """Whether the counts are our upper bound, not what the target tells."""
     first_token_ms: int | None = None
+    cached_tokens: int | None = None
+    """Of the input tokens, those that the provider had cached."""
+    reasoning_tokens: int | None = None
+    """Of the output tokens, those that the model spent on thinking."""
+    cache_hit: bool = False
+    """Whether the answer came from our cache."""
+    cache_savings_micros: int = 0
+    """What our cache saved."""
+    raw_cost_micros: int | None = None
+    """What the call would have cost without savings of any kind; None: `cost_micros` and what the cache saved."""
 
 
 class InspectedText(msgspec.Struct, frozen=True):
@@ -106,6 +116,8 @@ class Admission(msgspec.Struct, frozen=True):
     """When the invocation began, by `time.perf_counter`."""
     started_ns: int = 0
     """The same in nanoseconds since the epoch."""
+    requested_model: str | None = None
+    """The model that the caller asked for, where that is not `target_name`."""
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,3 +138,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     event_payload: str
     run_agent: str | None = None
     finished_at: datetime
+    decision_id: UUID | None = None
+    """The policy decision that explains `decision`."""
+    context: str | None = None
+    """What the caller tells of the call (`Call.context`), as a JSON object."""

@@ -19,7 +19,9 @@ _MARK = text(
     " from unnest(cast(:organization_ids as uuid[]), cast(:ids as uuid[]), cast(:audit_ids as uuid[]))"
     " as i (organization_id, id, audit_id)"
     " where v.organization_id = i.organization_id and v.id = i.id and v.status = 'started'"
+    " returning v.organization_id, v.id"
 )
+_COUNT = text("select invocations_count_traces(cast(:organization_ids as uuid[]), cast(:ids as uuid[]))")
 
 
 async def sweep(most: int = 500) -> int:
@@ -48,13 +50,18 @@ async def sweep(most: int = 500) -> int:
         ]
         lost = [(row, entry) for row, entry in zip(expired, entries, strict=True) if row.kind == "invocation"]
         if lost:
-            await session.execute(
+            marked = await session.execute(
                 _MARK,
                 {
                     "organization_ids": [row.organization_id for row, _ in lost],
                     "ids": [UUID(row.reference) for row, _ in lost],
                     "audit_ids": [entry.id for _, entry in lost],
                 },
+            )
+            ended = marked.all()
+            await session.execute(
+                _COUNT,
+                {"organization_ids": [row.organization_id for row in ended], "ids": [row.id for row in ended]},
             )
         if entries:
             await audit.append_all(session, entries)

@@ -1,4 +1,6 @@
-"""Tables of invocations. Written by the SQL functions `invocations_admit` and `invocations_settle` only."""
+"""Tables of invocations, written by the SQL functions `invocations_admit` and `invocations_settle` only, their counts,
+and kill switches.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Integer, Text
+from sqlalchemy import BigInteger, DateTime, Integer, SmallInteger, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -43,6 +45,14 @@ class Invocation(Base):
     output_hash: Mapped[str | None] = mapped_column(Text)
     audit_id: Mapped[UUID | None]
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    requested_model: Mapped[str | None] = mapped_column(Text)
+    cached_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    reasoning_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    cache_hit: Mapped[bool | None]
+    cache_savings_micros: Mapped[int | None] = mapped_column(BigInteger)
+    raw_cost_micros: Mapped[int | None] = mapped_column(BigInteger)
+    decision_id: Mapped[UUID | None]
+    context: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
 
 
 class RunCount(Base):
@@ -53,3 +63,49 @@ class RunCount(Base):
     organization_id: Mapped[UUID] = mapped_column(primary_key=True)
     agent_id: Mapped[str] = mapped_column(Text, primary_key=True)
     runs: Mapped[int] = mapped_column(BigInteger)
+
+
+class TraceCount(Base):
+    """How many ended invocations began in an hour or a day, by what the list of traces is filtered by."""
+
+    __tablename__ = "trace_counts"
+
+    organization_id: Mapped[UUID] = mapped_column(primary_key=True)
+    span_hours: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    start_hour: Mapped[int] = mapped_column(Integer, primary_key=True)
+    status: Mapped[str] = mapped_column(Text, primary_key=True)
+    decision: Mapped[str] = mapped_column(Text, primary_key=True)
+    requested_model: Mapped[str] = mapped_column(Text, primary_key=True)
+    routed_model: Mapped[str] = mapped_column(Text, primary_key=True)
+    virtual_key_id: Mapped[UUID] = mapped_column(primary_key=True)
+    traces: Mapped[int] = mapped_column(BigInteger)
+
+
+class KillSwitch(Base):
+    """What stops an organisation, or one of its keys or agents, until it is lifted."""
+
+    __tablename__ = "kill_switches"
+
+    organization_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    scope: Mapped[str] = mapped_column(Text)
+    target: Mapped[str | None] = mapped_column(Text)
+    key_id: Mapped[UUID | None]
+    reason: Mapped[str] = mapped_column(Text)
+    engaged_by: Mapped[str] = mapped_column(Text)
+    engaged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    lifted_by: Mapped[str | None] = mapped_column(Text)
+    lifted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class InstallationKillSwitch(Base):
+    """What stops everything on this installation until it is lifted."""
+
+    __tablename__ = "installation_kill_switches"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    engaged_by: Mapped[str] = mapped_column(Text)
+    engaged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    lifted_by: Mapped[str | None] = mapped_column(Text)
+    lifted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -23,6 +23,7 @@ class CrossTenantUse(StrEnum):
     LOG_SOURCE_OWNER = "removing another organisation's log source is told apart from removing an unknown one"
     INBOUND_WEBHOOK = "a webhook's organisation is known only from the row that it names"
     BILLING_WEBHOOK = "a Stripe event's organisation is found by its metadata or customer"
+    KILL_SWITCH = "every process knows every kill switch that is engaged"
     OUTBOX = "the publisher drains the outbox"
     VERIFY = "ledger check and audit verify read the whole installation"
     MAINTENANCE = "partitions, statistics and other upkeep"

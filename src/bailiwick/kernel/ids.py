@@ -42,6 +42,7 @@ class Prefix(StrEnum):
     SOP = "sop"
     MAIL = "mail"
     DECISION = "dec"
+    KILL_SWITCH = "ks"
 
 
 _ALIASES = {Prefix.ORGANIZATION: ("org",)}

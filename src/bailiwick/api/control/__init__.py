@@ -5,11 +5,23 @@ from __future__ import annotations
 from litestar import Router
 
 from bailiwick.api import verify_email_page, well_known
-from bailiwick.api.control import audit, auth, billing, keys, log_sources, provision, runs, stats, workspace
+from bailiwick.api.control import (
+    audit,
+    auth,
+    billing,
+    keys,
+    kill_switches,
+    log_sources,
+    provision,
+    runs,
+    stats,
+    traces,
+    workspace,
+)
 from bailiwick.api.errors import GOVERNANCE, HOSTED_AGENTS
 from bailiwick.api.families import family_router
 
-_GOVERNANCE = (auth, workspace, keys, audit)
+_GOVERNANCE = (auth, workspace, keys, audit, traces, kill_switches)
 _BESIDE = (well_known, verify_email_page)
 _HOSTED_AGENTS = (runs, stats, provision, log_sources, billing)
 

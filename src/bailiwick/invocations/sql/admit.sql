@@ -7,6 +7,7 @@
 --                          (also when the key that pays was revoked, and when the day or month of a budget has
 --                          ended: there may be another)
 --   organization_inactive, session_revoked, key_revoked
+--   killed                 a kill switch is engaged for the key, the agent, the organisation or everything
 --   insufficient_funds     the account does not hold the amount
 --   allowance_exhausted    a budget of runs does not hold it
 --   hard_cap_exceeded:<budget id>        a budget of the whole organisation does not
@@ -79,6 +80,19 @@ begin
   left join api_keys a on a.organization_id = i.organization_id and a.id = i.credential_key_id
   left join virtual_keys c on c.organization_id = i.organization_id and c.id = i.credential_key_id
   left join virtual_keys k on k.organization_id = i.organization_id and k.id = i.virtual_key_id;
+
+  if exists (select from installation_kill_switches where lifted_at is null)
+     or exists (select from kill_switches s where s.organization_id = any (organization_ids) and s.lifted_at is null)
+  then
+    outcomes := array(
+      select case when i.outcome = 'ok' and invocations_is_killed(i.organization_id, i.credential_key_id,
+                                                                  i.virtual_key_id, i.target_kind, i.target_name)
+                  then 'killed' else i.outcome end
+        from unnest(outcomes, organization_ids, credential_key_ids, virtual_key_ids, target_kinds, target_names)
+             with ordinality
+             as i (outcome, organization_id, credential_key_id, virtual_key_id, target_kind, target_name, ordinal)
+       order by i.ordinal);
+  end if;
 
   perform 1 from accounts a
    where (a.organization_id, a.id) in (
@@ -201,13 +215,21 @@ begin
          i.session_name, case when i.outcome = 'ok' then i.hold_id end,
          case when i.outcome = 'ok' then 'started' else 'refused' end,
          case when i.outcome = 'ok' then null else 'KILL' end,
-         case when i.outcome = 'ok' then null else split_part(i.outcome, ':', 1) end,
+         case i.outcome when 'ok' then null when 'killed' then 'KILL_SWITCH' else split_part(i.outcome, ':', 1) end,
          case when i.outcome = 'ok' then null else moment end
     from unnest(organization_ids, ids, kinds, target_kinds, target_names, subjects, membership_ids, virtual_key_ids,
                 session_names, hold_ids, outcomes)
          as i (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
                session_name, hold_id, outcome)
    where i.outcome not in ('stale', 'organization_inactive', 'session_revoked', 'key_revoked');
+
+  if 'ok' <> any (outcomes) then
+    perform invocations_count_traces(
+      array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
+                   as i (organization_id, outcome, ordinal) where i.outcome <> 'ok' order by i.ordinal),
+      array(select i.id from unnest(ids, outcomes) with ordinality as i (id, outcome, ordinal)
+             where i.outcome <> 'ok' order by i.ordinal));
+  end if;
 
   return outcomes;
 end $$;

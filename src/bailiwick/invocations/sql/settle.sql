@@ -30,7 +30,15 @@ create or replace function invocations_settle(
   event_ids uuid[],
   event_topics text[],
   event_payloads text[],
-  run_agents text[]
+  run_agents text[],
+  requested_models text[],
+  cached_tokens bigint[],
+  reasoning_tokens bigint[],
+  cache_hits boolean[],
+  cache_savings bigint[],
+  raw_costs bigint[],
+  decision_ids uuid[],
+  contexts text[]
 ) returns text[]
 language plpgsql security definer
 set search_path = pg_catalog, public
@@ -123,11 +131,16 @@ begin
      set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
          input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = i.cost,
          latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
-         input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment
+         input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment,
+         requested_model = left(i.requested_model, 256), cached_tokens = i.cached, reasoning_tokens = i.reasoning,
+         cache_hit = i.cache_hit, cache_savings_micros = i.saved, raw_cost_micros = i.raw_cost,
+         decision_id = i.decision_id, context = i.context::jsonb
     from unnest(organization_ids, ids, statuses, decisions, error_codes, providers, models, input_tokens, output_tokens,
-                posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, outcomes)
+                posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, requested_models,
+                cached_tokens, reasoning_tokens, cache_hits, cache_savings, raw_costs, decision_ids, contexts, outcomes)
          as i (organization_id, id, status, decision, error_code, provider, model, input_tokens, output_tokens, cost,
-               latency, first_token, findings, input_hash, output_hash, audit_id, outcome)
+               latency, first_token, findings, input_hash, output_hash, audit_id, requested_model, cached, reasoning,
+               cache_hit, saved, raw_cost, decision_id, context, outcome)
    where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok';
 
   insert into outbox_events (organization_id, id, topic, payload, created_at)
@@ -141,6 +154,12 @@ begin
     from unnest(organization_ids, run_agents, outcomes) as i (organization_id, agent, outcome)
    where i.agent is not null and i.outcome = 'ok' group by 1, 2 order by 1, 2
   on conflict (organization_id, agent_id) do update set runs = c.runs + excluded.runs;
+
+  perform invocations_count_traces(
+    array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
+                 as i (organization_id, outcome, ordinal) where i.outcome = 'ok' order by i.ordinal),
+    array(select i.id from unnest(ids, outcomes) with ordinality as i (id, outcome, ordinal)
+           where i.outcome = 'ok' order by i.ordinal));
 
   -- Last, since its lock is each organisation's narrowest place. Entries stay in the order of the batch.
   perform audit_append(

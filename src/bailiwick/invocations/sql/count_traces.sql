@@ -1,0 +1,23 @@
+-- The hour of the Unix epoch in which an id of UUIDv7 was made.
+create or replace function invocations_hour_of(id uuid) returns integer
+language sql immutable parallel safe as
+$$ select (('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 3600000)::integer $$;
+
+-- Counts invocations that have just ended, in the transaction that ended them; ids without a row count nothing. Locks
+-- counts in the order of their key: after budgets, before audit heads.
+create or replace function invocations_count_traces(organization_ids uuid[], ids uuid[]) returns void
+language plpgsql
+as $$
+begin
+  insert into trace_counts as c (organization_id, span_hours, start_hour, status, decision, requested_model,
+                                 routed_model, virtual_key_id, traces)
+  select v.organization_id, span.hours, invocations_hour_of(v.id) / span.hours * span.hours, v.status,
+         coalesce(v.decision, 'BYPASS'), left(coalesce(v.requested_model, v.target_name), 256),
+         left(coalesce(v.model, ''), 256), coalesce(v.virtual_key_id, '00000000-0000-0000-0000-000000000000'), count(*)
+    from unnest(organization_ids, ids) as i (organization_id, id)
+    join invocations v on v.organization_id = i.organization_id and v.id = i.id
+   cross join (values (1), (24)) as span (hours)
+   group by 1, 2, 3, 4, 5, 6, 7, 8 order by 1, 2, 3, 4, 5, 6, 7, 8
+  on conflict (organization_id, span_hours, start_hour, status, decision, requested_model, routed_model, virtual_key_id)
+  do update set traces = c.traces + excluded.traces;
+end $$;

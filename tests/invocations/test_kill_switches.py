@@ -1,0 +1,204 @@
+"""Kill switches within one process: what is under way is cut wherever it waits, and settled once, for what it used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from bailiwick import identity
+from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.engaged_switches import EVERYTHING, TOPIC
+from bailiwick.invocations.errors import KilledBySwitch
+from bailiwick.invocations.kill_switches import Scope, engage_for, lift_for
+from bailiwick.invocations.pipeline import Pipeline
+from bailiwick.kernel.database import Database, tenant_transaction
+from bailiwick.kernel.ids import Prefix, encode
+from bailiwick.kernel.notify import Listener
+from tests.invocations.conftest import ModelServer, Tenant, make_tenant
+from tests.invocations.test_streams import (
+    LONG,
+    PROMPT,
+    assert_settled,
+    endless,
+    openai_events,
+    read,
+    sent,
+    stream_call,
+)
+
+HEARD = f"engaged:0190c3a0-0000-7000-8000-000000000000:{EVERYTHING}"
+
+
+async def engage(tenant: Tenant, scope: Scope = Scope.ORGANIZATION, target: str | None = None) -> str:
+    switch = await engage_for(tenant.organization_id, scope=scope, target=target, reason="runaway", actor="usr_1")
+    return switch.public_id
+
+
+async def asked(model: ModelServer, calls: int = 1) -> None:
+    async with asyncio.timeout(10):
+        while len(model.requests) < calls:  # noqa: ASYNC110 - the server counts, it does not tell
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stream_that_waits_for_its_model_is_cut(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(LONG)[:11])
+    pieces: list[str] = []
+    reading = asyncio.create_task(
+        read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=60)), pieces)
+    )
+    async with asyncio.timeout(10):
+        while not pieces:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    pipeline.kill_switches.hear(HEARD)
+    with pytest.raises(KilledBySwitch):
+        await asyncio.wait_for(reading, 10)
+    assert not reading.cancelling()
+    assert await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH") > len(PROMPT)
+    await asyncio.wait_for(model.disconnected.wait(), 5)
+
+
+async def test_a_stream_whose_reader_stands_still_is_cut_and_settled_all_the_same(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(LONG)[:11])
+    stream = pipeline.stream(stream_call(tenant, model.deployment(), exchange))
+    await anext(stream)
+    pipeline.kill_switches.hear(HEARD)
+    await asyncio.wait_for(model.disconnected.wait(), 5)
+    async with asyncio.timeout(10):
+        while (await tenant.last())["status"] == "started":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    cost = await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH")
+    with pytest.raises(KilledBySwitch):
+        await anext(stream)
+    await stream.aclose()
+    assert await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH") == cost
+
+
+async def test_a_reader_that_leaves_as_it_is_cut_is_settled_once(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless(*openai_events(LONG)[:11])
+    stream = pipeline.stream(stream_call(tenant, model.deployment(), exchange))
+    await anext(stream)
+    pipeline.kill_switches.hear(HEARD)
+    await stream.aclose()
+    await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH")
+    told = await tenant.rows("select topic from outbox_events where organization_id = :organization")
+    assert [row["topic"] for row in told].count("invocation.settled") == 1
+
+
+async def test_a_caller_who_goes_away_as_it_is_cut_is_cancelled(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = endless()
+    call = stream_call(tenant, model.deployment(), exchange, timeout_seconds=60)
+    running = asyncio.create_task(pipeline.invoke(call))
+    await asked(model)
+    pipeline.kill_switches.hear(HEARD)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await assert_settled(tenant, "cancelled", error_code="CANCELLED")
+
+
+async def test_a_switch_is_known_to_admission_before_any_process_hears_of_it(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    switch = await engage(tenant)
+    with pytest.raises(KilledBySwitch):
+        await pipeline.invoke(stream_call(tenant, model.deployment(), exchange))
+    row = await tenant.last()
+    assert (row["status"], row["decision"], row["error_code"]) == ("refused", "KILL", "KILL_SWITCH")
+    assert model.requests == []
+    await lift_for(tenant.organization_id, switch, actor="usr_1")
+    await pipeline.invoke(stream_call(tenant, model.deployment(), exchange))
+
+
+async def test_a_switch_that_was_engaged_while_nobody_listened_cuts_after_the_gap(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    other = await make_tenant()
+    model.answer = endless()
+    calls = [stream_call(one, model.deployment(), exchange, timeout_seconds=60) for one in (tenant, other)]
+    running, others = (asyncio.create_task(pipeline.invoke(call)) for call in calls)
+    await asked(model, 2)
+    await engage(tenant)
+    pipeline.kill_switches.hear(None)
+    with pytest.raises(KilledBySwitch):
+        await asyncio.wait_for(running, 10)
+    assert not others.done()
+    others.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await others
+
+
+async def test_a_switch_that_was_lifted_while_nobody_listened_is_forgotten_after_the_gap(
+    db: Database, tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    pipeline.kill_switches.hear(HEARD)
+    with pytest.raises(KilledBySwitch):
+        await pipeline.invoke(stream_call(tenant, model.deployment(), exchange))
+    listener = Listener(db)
+    listener.subscribe(TOPIC, pipeline.kill_switches.hear)
+    listener.start()
+    try:
+        await asyncio.wait_for(listener.ready.wait(), 10)
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(KilledBySwitch):
+                    await pipeline.invoke(stream_call(tenant, model.deployment(), exchange))
+                    break
+    finally:
+        await listener.stop()
+
+
+async def test_a_key_is_stopped_with_those_attenuated_from_it(
+    db: Database, tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    async with tenant_transaction(tenant.organization_id) as session:
+        created = [
+            (
+                await identity.create_virtual_key(
+                    session, tenant.organization_id, membership_id=tenant.caller.membership_id, label=label
+                )
+            )
+            for label in ("parent", "other")
+        ]
+        parent, other = (row for row, _ in created)
+        _, child_token = await identity.create_virtual_key(
+            session,
+            tenant.organization_id,
+            membership_id=tenant.caller.membership_id,
+            label="child",
+            parent_key_id=parent.id,
+        )
+    child = Tenant(tenant.organization_id, await identity.authenticate(child_token))
+    stranger = Tenant(tenant.organization_id, await identity.authenticate(created[1][1]))
+    assert stranger.caller.key_id == other.id
+    listener = Listener(db)
+    listener.subscribe(TOPIC, pipeline.kill_switches.hear)
+    listener.start()
+    await asyncio.wait_for(listener.ready.wait(), 10)
+    try:
+        model.answer = endless()
+        calls = [stream_call(one, model.deployment(), exchange, timeout_seconds=60) for one in (child, stranger)]
+        running, others = (asyncio.create_task(pipeline.invoke(call)) for call in calls)
+        await asked(model, 2)
+        await engage(tenant, Scope.KEY, encode(Prefix.VIRTUAL_KEY, parent.id))
+        with pytest.raises(KilledBySwitch):
+            await asyncio.wait_for(running, 10)
+        assert not others.done()
+        with pytest.raises(KilledBySwitch):
+            await pipeline.invoke(stream_call(child, model.deployment(), exchange))
+        others.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await others
+        model.answer = sent(*openai_events(["Hi."], {"prompt_tokens": 1, "completion_tokens": 1}))
+        await read(pipeline.stream(stream_call(stranger, model.deployment(), exchange)), [])
+    finally:
+        await listener.stop()

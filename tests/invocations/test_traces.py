@@ -1,0 +1,159 @@
+"""The list of traces against a list made by hand: bounds, filters, pages and totals, whatever stands in the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from bailiwick.invocations import Decision, Trace, TraceStatus, list_traces, utility
+from bailiwick.kernel import ids
+from bailiwick.kernel.cross_tenant import CrossTenantUse
+from bailiwick.kernel.database import Database, system_transaction
+
+FIRST = datetime(2026, 3, 1, 21, 30, tzinfo=UTC)
+KEYS = [ids.uuid7() for _ in range(3)]
+MODELS = ["fast", "gpt-4o", "fast-2026"]
+
+_INSERT = text(
+    "insert into invocations (organization_id, id, kind, target_kind, target_name, subject, status, decision,"
+    " requested_model, model, session_name, virtual_key_id) values (:organization_id, :id, 'chat', 'model',"
+    " :target_name, 'usr_1', :status, :decision, :requested_model, :model, :session_name, :virtual_key_id)"
+)
+_HOLD = text(
+    "insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, reference,"
+    " lease_expires_at) values (:organization_id, :id, 'usd_micros', :id, :id, 1, 'invocation', :reference, now())"
+)
+_COUNT = text("select invocations_count_traces(cast(:organization_ids as uuid[]), cast(:ids as uuid[]))")
+
+
+def a_row(chance: random.Random, organization_id: UUID) -> dict[str, Any]:
+    """An invocation of some moment within four days; many stand close to an hour's or a day's border."""
+    moment = FIRST + timedelta(milliseconds=chance.randrange(4 * 86_400_000))
+    if chance.random() < 0.4:
+        border = moment.replace(hour=chance.choice([0, moment.hour]), minute=0, second=0, microsecond=0)
+        moment = border + timedelta(milliseconds=chance.choice([-1, 0, 1]))
+    status = chance.choices(list(TraceStatus), [3, 8, 2, 2, 1, 1, 2])[0]
+    decision = {
+        "started": None,
+        "completed": chance.choice(["BYPASS", "BYPASS", "ENHANCE", "HIJACK"]),
+        "failed": "BYPASS",
+        "cancelled": "BYPASS",
+    }.get(status, "KILL")
+    ended = status not in ("started", "refused", "lost")
+    return {
+        "organization_id": organization_id,
+        "id": UUID(int=ids.uuid_at(moment).int | chance.getrandbits(74)),
+        "target_name": chance.choice(MODELS),
+        "status": status.value,
+        "decision": decision,
+        "requested_model": chance.choice([None, None, "alias"]) if ended else None,
+        "model": chance.choice([*MODELS, None]) if ended else None,
+        "session_name": chance.choice(["s1", None]),
+        "virtual_key_id": chance.choice([*KEYS, None]),
+    }
+
+
+async def store(rows: list[dict[str, Any]]) -> None:
+    async with system_transaction(CrossTenantUse.VERIFY) as session:
+        await session.execute(_INSERT, rows)
+        for row in rows:
+            if row["status"] == "started":
+                await session.execute(
+                    _HOLD,
+                    {"organization_id": row["organization_id"], "id": ids.uuid7(), "reference": str(row["id"])},
+                )
+        ended = [row for row in rows if row["status"] != "started"]
+        for start in range(0, len(ended), 50):
+            part = ended[start : start + 50]
+            await session.execute(
+                _COUNT,
+                {"organization_ids": [row["organization_id"] for row in part], "ids": [row["id"] for row in part]},
+            )
+
+
+Filter = tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]
+
+
+def some_filters(chance: random.Random) -> list[Filter]:
+    """Arguments of the list, and what each lets through."""
+    moment = FIRST + timedelta(milliseconds=chance.randrange(4 * 86_400_000))
+    moment = chance.choice([moment, moment.replace(minute=0, second=0, microsecond=0), moment.replace(microsecond=700)])
+    later = moment + timedelta(milliseconds=chance.choice([0, 1, 900_000, 3_600_000, 90_000_000]))
+    decision = chance.choice(list(Decision))
+    model = chance.choice([*MODELS, "alias", "none"])
+    status = chance.choice(list(TraceStatus))
+    key = chance.choice(KEYS)
+    every: list[Filter] = [
+        ({"since": moment}, lambda row: ids.time_of(row["id"]) > moment),
+        ({"until": later}, lambda row: ids.time_of(row["id"]) <= later),
+        ({"decision": decision}, lambda row: (row["decision"] or "BYPASS") == decision),
+        ({"model": model}, lambda row: model in (row["requested_model"] or row["target_name"], row["model"])),
+        ({"status": status}, lambda row: row["status"] == status),
+        (
+            {"virtual_key_id": ids.encode(ids.Prefix.VIRTUAL_KEY, key)},
+            lambda row: row["virtual_key_id"] == key,
+        ),
+        ({"session_name": "s1"}, lambda row: row["session_name"] == "s1"),
+    ]
+    return chance.sample(every, chance.choice([0, 1, 1, 2, 3]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_every_page_and_total_is_that_of_the_rows(db: Database, seed: int) -> None:
+    chance = random.Random(seed)
+    mine, other = ids.uuid7(), ids.uuid7()
+    rows = [a_row(chance, mine) for _ in range(600)]
+    await store([*rows, *(a_row(chance, other) for _ in range(100))])
+    rows.sort(key=lambda row: row["id"], reverse=True)
+    matched = 0
+    for _ in range(120):
+        filters = some_filters(chance)
+        arguments = {name: value for given, _ in filters for name, value in given.items()}
+        expected = [row["id"] for row in rows if all(lets(row) for _, lets in filters)]
+        matched += bool(expected)
+        limit = chance.choice([1, 20, 100])
+        offset = chance.choice([0, 0, 1, len(expected) // 2, max(len(expected) - 1, 0), len(expected), 10**12])
+        page = await list_traces(mine, limit=limit, offset=offset, **arguments)
+        assert page.total == len(expected), arguments
+        assert [trace.id for trace in page.traces] == expected[offset : offset + limit], (arguments, offset)
+    assert matched > 60
+
+
+def a_trace(**given: Any) -> Trace:
+    members: dict[str, Any] = {
+        "target_kind": "model",
+        "status": "completed",
+        "decision": "BYPASS",
+        "input_tokens": 100,
+        "output_tokens": 100,
+        "cost_micros": 100,
+    }
+    return Trace(**(members | given))
+
+
+@pytest.mark.parametrize(
+    ("given", "classification", "confidence", "waste"),
+    [
+        ({}, "USEFUL", 0.9, "NONE"),
+        ({"decision": "KILL", "status": "blocked"}, "WASTED", 1.0, "TOKEN_WASTE"),
+        ({"decision": "KILL", "status": "refused", "input_tokens": 0, "output_tokens": 0}, "WASTED", 1.0, "NONE"),
+        ({"cost_micros": 800}, None, 0.6, "MODEL_MISMATCH"),
+        ({"cost_micros": 799}, "USEFUL", 0.9, "NONE"),
+        ({"cost_micros": 8000, "input_tokens": 500}, "USEFUL", 0.9, "NONE"),
+        ({"cost_micros": 8000, "target_kind": "template"}, "USEFUL", 0.9, "NONE"),
+        ({"cost_micros": 10_000, "input_tokens": 0, "output_tokens": 0}, "USEFUL", 0.9, "NONE"),
+        ({"status": "started", "decision": None}, None, 0.5, "NONE"),
+        ({"status": "failed"}, None, 0.5, "NONE"),
+    ],
+)
+def test_what_a_call_was_good_for(
+    given: dict[str, Any], classification: str | None, confidence: float, waste: str
+) -> None:
+    told = utility(a_trace(**given))
+    assert (told.classification, told.confidence, told.waste) == (classification, confidence, waste)
