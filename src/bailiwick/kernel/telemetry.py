@@ -32,7 +32,10 @@ def _drop_secrets(_logger: object, _name: str, event: structlog.typing.EventDict
 def set_up_logs(settings: Settings) -> None:
     """One line for each event, on standard error, as JSON or for a terminal."""
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        # Its own form of exceptions shows local variables: tokens and content.
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     level = getattr(logging, settings.log_level)
     structlog.configure(

@@ -55,8 +55,15 @@ declare
   paid_to uuid[];
   amounts bigint[];
   posted bigint[];
+  token_counts bigint[];
+  posted_tokens bigint[];
+  posted_runs smallint[];
+  placed timestamptz[];
+  budget_items integer[];
+  budget_ids uuid[];
 begin
-  -- Every hold is closed by whoever changes its state first: this, a repeat of this, or the sweeper.
+  -- Every hold is closed by whoever changes its state first: this, a repeat of this, or the sweeper. It is looked up by
+  -- its id and by nothing that another index holds (an open one has no `closed_at`), and only here.
   with closed as (
     update holds h
        set state = case when i.cost > 0 or i.status = 'completed' then 'posted' else 'voided' end,
@@ -64,16 +71,24 @@ begin
            posted_runs = case when i.status = 'completed' then 1 else 0 end, closed_at = moment
       from unnest(organization_ids, hold_ids, statuses, costs, input_tokens, output_tokens) with ordinality
            as i (organization_id, hold_id, status, cost, input_tokens, output_tokens, ordinal)
-     where h.organization_id = i.organization_id and h.id = i.hold_id and h.state = 'open'
-    returning i.ordinal, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount)
+     where h.organization_id = i.organization_id and h.id = i.hold_id and h.closed_at is null
+    returning i.ordinal, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount, h.tokens, h.posted_tokens,
+              h.posted_runs, h.budget_ids, h.created_at),
+  reserved as (
+    select c.ordinal, u.budget_id from closed c cross join lateral unnest(c.budget_ids) as u (budget_id))
   select array_agg(
            case when c.ordinal is not null then 'ok'
                 when exists (select from invocations v where v.organization_id = i.organization_id and v.id = i.id
                                 and v.audit_id = i.audit_id) then 'repeated'
                 else 'expired' end order by i.ordinal),
          array_agg(c.debit_account_id order by i.ordinal), array_agg(c.credit_account_id order by i.ordinal),
-         array_agg(c.amount order by i.ordinal), array_agg(c.posted_amount order by i.ordinal)
-    into outcomes, held_by, paid_to, amounts, posted
+         array_agg(c.amount order by i.ordinal), array_agg(c.posted_amount order by i.ordinal),
+         array_agg(c.tokens order by i.ordinal), array_agg(c.posted_tokens order by i.ordinal),
+         array_agg(c.posted_runs order by i.ordinal), array_agg(c.created_at order by i.ordinal),
+         (select array_agg(r.ordinal::integer order by r.ordinal, r.budget_id) from reserved r),
+         (select array_agg(r.budget_id order by r.ordinal, r.budget_id) from reserved r)
+    into outcomes, held_by, paid_to, amounts, posted, token_counts, posted_tokens, posted_runs, placed, budget_items,
+         budget_ids
     from unnest(organization_ids, ids, audit_ids) with ordinality as i (organization_id, id, audit_id, ordinal)
     left join closed c on c.ordinal = i.ordinal;
 
@@ -97,10 +112,7 @@ begin
 
   perform 1 from budgets b
    where (b.organization_id, b.id) in (
-     select h.organization_id, unnest(h.budget_ids)
-       from unnest(organization_ids, hold_ids, outcomes) as i (organization_id, hold_id, outcome)
-       join holds h on h.organization_id = i.organization_id and h.id = i.hold_id
-      where i.outcome = 'ok')
+     select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id))
    order by b.organization_id, b.id for no key update;
 
   update budgets b
@@ -108,16 +120,14 @@ begin
                                      else change.amount end,
          spent = b.spent + case b.unit when 'runs' then change.posted_runs when 'tokens' then change.posted_tokens
                                        else change.posted_amount end
-    from (select h.organization_id, u.budget_id, count(*) as runs, sum(h.tokens)::bigint as tokens,
-                 sum(h.amount)::bigint as amount, sum(h.posted_runs)::bigint as posted_runs,
-                 sum(h.posted_tokens)::bigint as posted_tokens, sum(h.posted_amount)::bigint as posted_amount
-            from unnest(organization_ids, hold_ids, outcomes) as i (organization_id, hold_id, outcome)
-            join holds h on h.organization_id = i.organization_id and h.id = i.hold_id
-           cross join lateral unnest(h.budget_ids) as u (budget_id)
-            join budgets w on w.organization_id = h.organization_id and w.id = u.budget_id
-           where i.outcome = 'ok' and w.unit <> 'requests' and (w.period <> 'minute' or h.created_at >= w.period_start)
-           group by 1, 2) as change
-   where b.organization_id = change.organization_id and b.id = change.budget_id;
+    from (select w.organization_id, w.id, count(*) as runs, sum(token_counts[u.item])::bigint as tokens,
+                 sum(amounts[u.item])::bigint as amount, sum(posted_runs[u.item])::bigint as posted_runs,
+                 sum(posted_tokens[u.item])::bigint as posted_tokens, sum(posted[u.item])::bigint as posted_amount
+            from unnest(budget_items, budget_ids) as u (item, budget_id)
+            join budgets w on w.organization_id = organization_ids[u.item] and w.id = u.budget_id
+           where w.unit <> 'requests' and (w.period <> 'minute' or placed[u.item] >= w.period_start)
+           group by w.organization_id, w.id) as change
+   where b.organization_id = change.organization_id and b.id = change.id;
 
   insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                          reference, created_at)
