@@ -14,9 +14,10 @@ Result = TypeVar("Result")
 
 def with_runtime(data_dir: Path | None, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     """Runs `work` on the installation's database, whose embedded server is started for it when it is not running."""
-    from bailiwick.kernel import runtime
+    from bailiwick.kernel import runtime, telemetry
 
     configured = configure(data_dir=data_dir)
+    telemetry.set_up_logs(configured)
 
     async def run(url: str) -> Result:
         runtime.start(configured, url)
