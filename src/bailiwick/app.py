@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from litestar import Litestar
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Receive, Scope, Send
 
 from bailiwick import dlp, identity
 from bailiwick.api import build_api
@@ -39,7 +39,6 @@ class Application:
         self._settings = configured
         self._agent_runs: AgentRuns | None = None
         self._api: Litestar = build_api(configured, lifespan=self._lifespan)
-        self._asgi: ASGIApp = self._api
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _api: Litestar) -> AsyncIterator[None]:
@@ -86,7 +85,7 @@ class Application:
                 raise RuntimeError("the application has not started")
             await run_agent(self._agent_runs, scope, receive, send)
         else:
-            await self._asgi(scope, receive, send)
+            await self._api(scope, receive, send)
 
 
 def _build_agent_runs(

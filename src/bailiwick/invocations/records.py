@@ -126,7 +126,6 @@ def record(
         audit_body=body,
         event_payload=_json.encode(event).decode(),
         run_agent=admission.target_name if is_run else None,
-        finished_at=moment,
         decision_id=decision_id,
         context=_json.encode(context).decode() if context else None,
     )

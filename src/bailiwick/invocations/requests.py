@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -137,7 +136,6 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     audit_body: str
     event_payload: str
     run_agent: str | None = None
-    finished_at: datetime
     decision_id: UUID | None = None
     """The policy decision that explains `decision`."""
     context: str | None = None
