@@ -7,7 +7,8 @@
     ├── InvocationBlocked    422  inspection found what may not pass
     ├── KilledBySwitch       403  a kill switch is engaged for what it calls, or for who calls
     ├── TargetUnavailable    502  the agent or model did not answer
-    ├── TargetTimeout        504  ... in time
+    │   ├── TargetTimeout    502  ... in time
+    │   └── ProviderRefused  ...  the model's provider answered with an error of its own
     ├── HoldExpired          503  the answer came after the hold's lease
     └── CredentialRevoked    401  the credential stopped working while the call was on its way
     RateLimited ── CallRateLimited  429  requests or tokens per minute are used up
@@ -19,6 +20,7 @@ TraceNotFound 404, KillSwitchNotFound 404, KillSwitchEngaged 409.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from bailiwick.kernel.errors import BailiwickError, Conflict, Forbidden, NotFound, RateLimited
@@ -96,6 +98,20 @@ class TargetTimeout(TargetUnavailable):
     """The model did not answer in time. Please try again."""
 
     status, code = 502, "MODEL_UNAVAILABLE"
+
+
+class ProviderRefused(TargetUnavailable):
+    """The model's provider refused the call.
+
+    `status` is the provider's own (400 to 599), `body` its error in the form that the client's dialect has for errors,
+    `headers` (lower-case names) what may be passed on of its answer, `retry-after` among it.
+    """
+
+    def __init__(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"The model's provider answered with status {status}.")
+        self.status = status
+        self.body = body
+        self.headers: Mapping[str, str] = headers or {}
 
 
 class HoldExpired(InvocationError):
