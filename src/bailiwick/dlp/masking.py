@@ -46,12 +46,15 @@ class StreamMasker:
     go out.
 
     `findings` are those so far, offsets counted from the beginning of the stream; one is there before any of its text
-    is given out. Only those of `categories` are masked.
+    is given out. Only those of `categories` and of `types` are masked.
     """
 
-    def __init__(self, categories: Collection[Category] = frozenset(Category)) -> None:
+    def __init__(
+        self, categories: Collection[Category] = frozenset(Category), types: Collection[str] = frozenset()
+    ) -> None:
         self.findings: list[Finding] = []
         self._categories = frozenset(categories)
+        self._types = frozenset(types)
         self._context = ""
         self._held = ""
         self._given_out = 0
@@ -101,9 +104,9 @@ class StreamMasker:
                 if start > 0:  # perhaps longer than we see: look again from its beginning
                     cut = min(cut, start)
                     break
-                if finding.category in self._categories:
+                if self._masks(finding):
                     self._swallowing, self._swallowed = finding, ""
-            if finding.category not in self._categories:
+            if not self._masks(finding):
                 self._note(finding, self._given_out + finding.offset - before)
                 continue
             pieces += (window[position:start], _mark(finding.category))
@@ -115,6 +118,9 @@ class StreamMasker:
         pieces.append(window[position:cut])
         self._move_on(window[:cut])
         return "".join(pieces), cut
+
+    def _masks(self, finding: Finding) -> bool:
+        return finding.category in self._categories or finding.type in self._types
 
     def _note(self, finding: Finding, offset: int) -> None:
         """Notes a finding that is not masked: once, though it is seen again until the window has moved past it."""

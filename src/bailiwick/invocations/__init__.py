@@ -1,6 +1,7 @@
 """Invocations: the pipeline that every call of an agent or a model takes."""
 
 from bailiwick.invocations.agent_runs import AgentRuns
+from bailiwick.invocations.calls import Outcome
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.estimates import estimate_micros
@@ -18,7 +19,7 @@ from bailiwick.invocations.kill_switches import engage_for as engage_switch_for
 from bailiwick.invocations.kill_switches import lift as lift_switch
 from bailiwick.invocations.kill_switches import lift_for as lift_switch_for
 from bailiwick.invocations.model_list import Deployment, ModelListInvalid, load_models
-from bailiwick.invocations.pipeline import Outcome, Pipeline
+from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prices import MOST_TOKENS
 from bailiwick.invocations.requests import Decision
 from bailiwick.invocations.runs import RunPage, get_run, list_runs

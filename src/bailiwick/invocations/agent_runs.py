@@ -11,11 +11,12 @@ import msgspec
 from bailiwick import registry
 from bailiwick.billing import Terms
 from bailiwick.identity import Caller
+from bailiwick.invocations.calls import Call, Outcome
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.dispatch.templates import TemplateTarget
 from bailiwick.invocations.errors import BaaRequired, TemplateNotFound, TenantNotFound
 from bailiwick.invocations.model_list import Deployment
-from bailiwick.invocations.pipeline import Call, Outcome, Pipeline
+from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.records import AGENT_RUN
 from bailiwick.invocations.requests import Charge, InspectedText
 from bailiwick.invocations.terms import TermsCache

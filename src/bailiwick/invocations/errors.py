@@ -5,6 +5,9 @@
     │   ├── BudgetExhausted  429  ... a budget of the key, session or member does not
     │   └── HardCapReached   429  ... the organisation's day or month does not
     ├── InvocationBlocked    422  inspection found what may not pass
+    │   └── DlpPolicyViolation  400  ... to a model
+    ├── OutputBlocked        422  ... in the answer
+    │   └── DlpWithheld      403  ... of a model
     ├── KilledBySwitch       403  a kill switch is engaged for what it calls, or for who calls
     ├── TargetUnavailable    502  the agent or model did not answer
     │   ├── TargetTimeout    502  ... in time
@@ -13,7 +16,8 @@
     └── CredentialRevoked    401  the credential stopped working while the call was on its way
     RateLimited ── CallRateLimited  429  requests or tokens per minute are used up
 
-Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, BaaRequired 403. Beside it:
+Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, BaaRequired 403, WorkspaceMismatch 403,
+ModelNotAllowed 403. Beside it:
 TraceNotFound 404, KillSwitchNotFound 404, KillSwitchEngaged 409.
 """
 
@@ -80,6 +84,18 @@ class OutputBlocked(InvocationError):
     """The answer was withheld: it contained protected health information (PHI)."""
 
     status, code = 422, "DLP_OUTPUT_BLOCKED"
+
+
+class DlpPolicyViolation(InvocationBlocked):
+    """Blocked by data-loss prevention: the request holds a private key or personal health information."""
+
+    status, code = 400, "dlp_policy_violation"
+
+
+class DlpWithheld(OutputBlocked):
+    """The answer was withheld: it holds a private key or personal health information."""
+
+    status, code = 403, "policy_denied"
 
 
 class KilledBySwitch(InvocationError):
@@ -152,6 +168,18 @@ class KillSwitchEngaged(Conflict):
     """A kill switch is engaged for this already; lift that one first."""
 
     code = "KILL_SWITCH_ENGAGED"
+
+
+class WorkspaceMismatch(Forbidden):
+    """The credential belongs to another workspace than the one named in x-workspace-id."""
+
+    code = "workspace_mismatch"
+
+
+class ModelNotAllowed(Forbidden):
+    """The key may not use this model."""
+
+    code = "model_not_allowed"
 
 
 class BaaRequired(Forbidden):

@@ -4,26 +4,116 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from bailiwick import dlp
-from bailiwick.dlp import Category
+from bailiwick.dlp import Category, Finding, StreamMasker
+from bailiwick.invocations.errors import DlpPolicyViolation, DlpWithheld, InvocationBlocked, OutputBlocked
 from bailiwick.invocations.requests import Decision, FieldFinding, InspectedText, Inspection
 
+_MASKED_CATEGORIES = frozenset({Category.SECRET})
 
-def inspect(texts: Sequence[InspectedText]) -> Inspection:
-    """Scans every text. PHI (hosted-agents.yaml `x-dlp`) is KILL; secrets go on masked (HIJACK); the rest is flagged
-    (ENHANCE) and goes on as it is. Raises DlpUnavailable when the engine does not work: nothing passes uninspected.
+
+class InspectionPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of findings: masked (HIJACK), blocked (KILL), or flagged (ENHANCE). Secrets are always masked, what
+    identifies a patient (`dlp.is_blocking_phi`) and is not masked is always blocked.
     """
+
+    masked_types: frozenset[str] = frozenset()
+    """Types of finding that are masked besides secrets."""
+    blocked_types: frozenset[str] = frozenset()
+    """Types of finding that are blocked, wherever they stand."""
+    input_error: type[InvocationBlocked]
+    output_error: type[OutputBlocked]
+
+    def masks(self, finding: Finding) -> bool:
+        """Whether a finding goes on masked."""
+        return finding.category in _MASKED_CATEGORIES or finding.type in self.masked_types
+
+    def decide(self, findings: Sequence[Finding]) -> Decision:
+        """The decision on everything that was found in one direction."""
+        if not findings:
+            return Decision.BYPASS
+        if any(finding.type in self.blocked_types for finding in findings):
+            return Decision.KILL
+        left = [finding for finding in findings if not self.masks(finding)]
+        if dlp.is_blocking_phi(left):
+            return Decision.KILL
+        return Decision.HIJACK if len(left) < len(findings) else Decision.ENHANCE
+
+
+HOSTED = InspectionPolicy(input_error=InvocationBlocked, output_error=OutputBlocked)
+"""Of hosted agents (hosted-agents.yaml `x-dlp`)."""
+
+GATEWAY = InspectionPolicy(
+    masked_types=frozenset(
+        {"SSN", "CREDIT_CARD", "IBAN", "PASSPORT_NUMBER", "HEALTH_PLAN_ID", "MEDICAL_RECORD_NUMBER"}
+    ),
+    blocked_types=frozenset({"PRIVATE_KEY", "ANTHROPIC_API_KEY"}),
+    input_error=DlpPolicyViolation,
+    output_error=DlpWithheld,
+)
+"""Of the model gateway (governance-semantics.md section 4; docs/decisions/0011)."""
+
+
+def inspect(texts: Sequence[InspectedText], policy: InspectionPolicy = HOSTED) -> Inspection:
+    """Scans every text. Raises DlpUnavailable when the engine does not work: nothing passes uninspected."""
     found: list[FieldFinding] = []
     onward: list[str] = []
-    masked = False
     for inspected in texts:
-        findings = dlp.scan(inspected.text)
-        secrets = [finding for finding in findings if finding.category is Category.SECRET]
-        onward.append(dlp.mask(inspected.text, secrets) if secrets else inspected.text)
-        masked = masked or bool(secrets)
-        found.extend(FieldFinding(finding, inspected.field) for finding in findings)
+        findings, text = _inspected(inspected, policy)
+        onward.append(text)
+        if findings:
+            found.extend(FieldFinding(finding, inspected.field) for finding in findings)
     if not found:
         return Inspection(Decision.BYPASS, (), onward)
-    if dlp.is_blocking_phi([item.finding for item in found]):
-        return Inspection(Decision.KILL, found, onward)
-    return Inspection(Decision.HIJACK if masked else Decision.ENHANCE, found, onward)
+    return Inspection(policy.decide([item.finding for item in found]), found, onward)
+
+
+def _inspected(inspected: InspectedText, policy: InspectionPolicy) -> tuple[list[Finding], str]:
+    """What was found in one text, and the text as it may go on."""
+    text = inspected.text
+    findings = _scan_labelled(inspected) if inspected.label else dlp.scan(text)
+    if not findings or inspected.is_read_only:
+        return findings, text
+    masked = [finding for finding in findings if policy.masks(finding)]
+    return findings, dlp.mask(text, masked) if masked else text
+
+
+def _scan_labelled(inspected: InspectedText) -> list[Finding]:
+    """Scans a text with its label before it; offsets are the text's own."""
+    lead = len(inspected.label) + 2
+    findings = []
+    for finding in dlp.scan(f"{inspected.label}: {inspected.text}"):
+        start, end = max(0, finding.offset - lead), finding.end - lead
+        if end > start:
+            findings.append(Finding(finding.type, finding.category, start, end - start, finding.confidence))
+    return findings
+
+
+class StreamInspection:
+    """Inspects the texts of one stream as they come."""
+
+    def __init__(self, policy: InspectionPolicy) -> None:
+        self._policy = policy
+        self._maskers: list[StreamMasker] = []
+        self._whole: list[Finding] = []
+
+    def masker(self, _field: str) -> StreamMasker:
+        """What masks one more text that comes in pieces."""
+        masker = StreamMasker(_MASKED_CATEGORIES, self._policy.masked_types)
+        self._maskers.append(masker)
+        return masker
+
+    def whole(self, inspected: InspectedText) -> str:
+        """A text that comes whole, masked."""
+        findings, text = _inspected(inspected, self._policy)
+        self._whole += findings
+        return text
+
+    def decision(self) -> Decision:
+        """On everything that was found so far, before any of it has gone out."""
+        if not self._whole and not any(masker.findings for masker in self._maskers):
+            return Decision.BYPASS
+        streamed = [finding for masker in self._maskers for finding in masker.findings]
+        return self._policy.decide([*self._whole, *streamed])

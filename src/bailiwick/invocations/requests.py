@@ -68,6 +68,10 @@ class InspectedText(msgspec.Struct, frozen=True):
 
     text: str
     field: str | None = None
+    label: str = ""
+    """Words that stand before the text and tell what it is, such as the key of a JSON object."""
+    is_read_only: bool = False
+    """Its author has signed it: it goes on as it is or not at all."""
 
 
 class FieldFinding(msgspec.Struct, frozen=True):
@@ -117,6 +121,13 @@ class Admission(msgspec.Struct, frozen=True):
     """The same in nanoseconds since the epoch."""
     requested_model: str | None = None
     """The model that the caller asked for, where that is not `target_name`."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """What admission tells of the narrowest budget of money, after the reservation: micro-dollars; None: no ceiling."""
+
+    left_micros: int | None
+    limit_micros: int | None
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,108 @@
+"""An answer on its way to its reader as it comes: every text in it inspected, its stream cut where it must end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+
+from bailiwick.invocations.calls import EventStream
+from bailiwick.invocations.dialects import (
+    CutReason,
+    Dialect,
+    Position,
+    ServerEvent,
+    StreamRelay,
+    TokenUsage,
+    encode_event,
+    stream_reader,
+)
+from bailiwick.invocations.errors import AllowanceExhausted, KilledBySwitch, OutputBlocked
+from bailiwick.invocations.inspection import StreamInspection
+from bailiwick.invocations.requests import Decision, InspectedText
+from bailiwick.invocations.running import Running
+
+# Keys under which a text says nothing of itself.
+_TELL_NOTHING = frozenset({"text", "content", "input", "arguments", "value", "system", "instructions", "output"})
+
+
+def inspected(position: Position) -> InspectedText:
+    """A position of a body as inspection takes it."""
+    label = position.label
+    return InspectedText(position.text, position.field, "" if label in _TELL_NOTHING else label, position.is_read_only)
+
+
+class RelayedEvents:
+    """The events of one stream, as bytes for its reader."""
+
+    def __init__(self, running: Running, dialect: Dialect, stream: EventStream) -> None:
+        self._running = running
+        self._reads: AsyncIterator[list[ServerEvent]] = aiter(stream)
+        self._inspection = StreamInspection(running.policy)
+        self._relay = StreamRelay(
+            stream_reader(dialect, hides_usage=stream.hides_usage),
+            self._inspection.masker,
+            lambda position: self._inspection.whole(inspected(position)),
+        )
+        self._digest = hashlib.sha256()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the model's answer is complete."""
+        return self._relay.reader.is_finished
+
+    @property
+    def sha256_hex(self) -> str:
+        """The hash of all that was handed out."""
+        return self._digest.hexdigest()
+
+    async def next(self) -> bytes | None:
+        """What the next read lets go out, perhaps nothing; None at the end.
+
+        Raises KilledBySwitch, OutputBlocked, AllowanceExhausted, and what the stream raises.
+        """
+        with self._running.cuts.section():
+            read = await anext(self._reads, None)
+        if read is None:
+            return None
+        events = [out for event in read for out in self._relay.feed(event)]
+        self._check()
+        self._running.check_used()
+        return self._encoded(events)
+
+    def end(self) -> bytes:
+        """What was held back to the end. Raises OutputBlocked."""
+        events = self._relay.end()
+        self._check()
+        return self._encoded(events)
+
+    def cut(self, error: BaseException) -> bytes | None:
+        """The events that end the stream because of `error`; None when it is no cut."""
+        match error:
+            case AllowanceExhausted():
+                reason = CutReason.LIMIT
+            case OutputBlocked() | KilledBySwitch():
+                reason = CutReason.POLICY
+            case _:
+                return None
+        used = self._running.usage
+        usage = TokenUsage(
+            input=used.input_tokens,
+            cached_input=used.cached_tokens or 0,
+            output=used.output_tokens,
+            reasoning=used.reasoning_tokens or 0,
+        )
+        events = self._relay.cut(reason, usage)
+        if self._inspection.decision() is Decision.KILL:  # in what a limit lets out at last
+            self._running.decide(Decision.KILL)
+            events = self._relay.reader.cut(CutReason.POLICY, usage)
+        return self._encoded(events)
+
+    def _check(self) -> None:
+        decision = self._inspection.decision()
+        if decision is not Decision.BYPASS:
+            self._running.decide_output(decision)
+
+    def _encoded(self, events: list[ServerEvent]) -> bytes:
+        content = b"".join(map(encode_event, events))
+        self._digest.update(content)
+        return content

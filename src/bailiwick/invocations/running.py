@@ -1,0 +1,63 @@
+"""An admitted invocation on its way: what is known of it so far, and what is decided of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from bailiwick.invocations.cuts import Cuttable
+from bailiwick.invocations.errors import AllowanceExhausted, OutputBlocked
+from bailiwick.invocations.inspection import InspectionPolicy, inspect
+from bailiwick.invocations.requests import Admission, Admitted, Decision, InspectedText, Inspection, Usage
+from bailiwick.invocations.spans import Timeline
+
+_STRICTNESS = {decision: rank for rank, decision in enumerate(Decision)}
+
+
+class Running:
+    """One invocation between admission and settlement."""
+
+    def __init__(self, admission: Admission, admitted: Admitted, policy: InspectionPolicy) -> None:
+        self.admission = admission
+        self.admitted = admitted
+        self.policy = policy
+        self.usage = Usage()
+        self.incoming = Inspection(Decision.KILL, (), ())  # until it has been inspected
+        self.started = admission.started
+        self.timeline = Timeline(started=admission.started_ns, admitted=time.time_ns())
+        self.cuts = Cuttable()
+
+    @property
+    def decision(self) -> Decision:
+        """The strictest decision so far."""
+        return self.incoming.decision
+
+    def inspect(self, texts: Sequence[InspectedText]) -> None:
+        """Inspects the input. Raises InvocationBlocked and DlpUnavailable."""
+        self.incoming = inspect(texts, self.policy)
+        self.timeline.inspected = time.time_ns()
+        if self.incoming.decision is Decision.KILL:
+            raise self.policy.input_error([finding.as_flag() for finding in self.incoming.findings])
+
+    def decide(self, decision: Decision) -> None:
+        """The strictest of what was decided before and of `decision`."""
+        if _STRICTNESS[decision] > _STRICTNESS[self.incoming.decision]:
+            self.incoming = msgspec.structs.replace(self.incoming, decision=decision)
+
+    def decide_output(self, decision: Decision) -> None:
+        """Decides on an answer, or on what is there of one. Raises OutputBlocked when it may not go out."""
+        if decision is Decision.KILL:
+            raise self.withhold()
+        self.decide(decision)
+
+    def withhold(self) -> OutputBlocked:
+        """The refusal of an answer that may not go out."""
+        self.decide(Decision.KILL)
+        return self.policy.output_error()
+
+    def check_used(self) -> None:
+        """Cuts a stream that, as its target tells, has used more than was held for it. Raises AllowanceExhausted."""
+        if not self.usage.is_estimate and self.usage.cost_micros > self.admission.amount_micros:
+            raise AllowanceExhausted("The answer has used all that was reserved for it.")
