@@ -33,6 +33,8 @@ class ServerSettings(_Group):
     """Address under which clients reach the server, for links and token issuer; default http://host:port."""
     max_body_bytes: Positive = 4 * 1024 * 1024
     """Largest request body."""
+    gateway_body_bytes: Positive = 32 * 1024 * 1024
+    """Largest body of a model call."""
     body_timeout_seconds: Positive = 30
     """How long a request's body may take to arrive."""
     shutdown_seconds: Positive = 30
