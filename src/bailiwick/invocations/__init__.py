@@ -2,9 +2,9 @@
 
 from bailiwick.invocations.agent_runs import AgentRuns
 from bailiwick.invocations.calls import Outcome
+from bailiwick.invocations.deployments import Deployment, ModelList
 from bailiwick.invocations.dialects import Dialect as ModelDialect
-from bailiwick.invocations.dispatch.breaker import CircuitBreaker
-from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.dispatch.opening import open_upstreams
 from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import (
     REFUSALS,
@@ -27,7 +27,7 @@ from bailiwick.invocations.kill_switches import engage_for as engage_switch_for
 from bailiwick.invocations.kill_switches import lift as lift_switch
 from bailiwick.invocations.kill_switches import lift_for as lift_switch_for
 from bailiwick.invocations.model_calls import ModelCall, ModelCalls
-from bailiwick.invocations.model_list import Deployment, ModelListInvalid, load_models
+from bailiwick.invocations.model_list import ModelListInvalid, load_models, models_of
 from bailiwick.invocations.model_target import ModelResponse
 from bailiwick.invocations.model_terms import ModelTermsCache
 from bailiwick.invocations.pipeline import Pipeline
@@ -54,13 +54,12 @@ __all__ = [
     "REFUSALS",
     "AgentRuns",
     "CallRateLimited",
-    "CircuitBreaker",
     "Decision",
     "Deployment",
-    "Exchange",
     "ModelCall",
     "ModelCalls",
     "ModelDialect",
+    "ModelList",
     "ModelListInvalid",
     "ModelResponse",
     "ModelTermsCache",
@@ -92,6 +91,8 @@ __all__ = [
     "list_switches",
     "list_traces",
     "load_models",
+    "models_of",
+    "open_upstreams",
     "raw_cost_micros",
     "requested_model",
     "stream_error",
