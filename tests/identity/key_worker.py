@@ -14,6 +14,7 @@ from uuid import UUID
 
 from bailiwick import identity
 from bailiwick.invocations.errors import CallRateLimited
+from bailiwick.invocations.requests import Admitted
 from bailiwick.kernel import runtime
 from bailiwick.kernel.database import tenant_transaction
 from bailiwick.settings import Settings
@@ -47,8 +48,8 @@ async def main(url: str, *ids: str) -> None:
         ),
         return_exceptions=True,
     )
-    assert all(result is None or isinstance(result, CallRateLimited) for result in results), results
-    say(str(results.count(None)))
+    assert all(isinstance(result, Admitted | CallRateLimited) for result in results), results
+    say(str(sum(isinstance(result, Admitted) for result in results)))
     await lane.close()
     await runtime.stop()
 

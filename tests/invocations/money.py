@@ -10,7 +10,7 @@ from bailiwick.identity import Caller, Credential
 from bailiwick.invocations import admission, settlement
 from bailiwick.invocations.lanes import Lane
 from bailiwick.invocations.records import record
-from bailiwick.invocations.requests import Admission, Charge, Decision, Inspection, Settlement, Status, Usage
+from bailiwick.invocations.requests import Admission, Admitted, Charge, Decision, Inspection, Settlement, Status, Usage
 from bailiwick.kernel.database import Database
 from bailiwick.kernel.ids import uuid7
 
@@ -67,11 +67,11 @@ def a_settlement(admitted: Admission, status: Status, cost: int, *, tokens: int 
     ).settlement
 
 
-def admissions(database: Database, *, lease_seconds: int = LEASE_SECONDS) -> Lane[Admission]:
+def admissions(database: Database, *, lease_seconds: int = LEASE_SECONDS) -> Lane[Admission, Admitted]:
     """A lane as the pipeline has it."""
     return Lane(database, partial(admission.admit, lease_seconds=lease_seconds), repeatable=False)
 
 
-def settlements(database: Database) -> Lane[Settlement]:
+def settlements(database: Database) -> Lane[Settlement, None]:
     """A lane as the pipeline has it."""
     return Lane(database, settlement.settle, repeatable=True)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from bailiwick import audit, ledger
 from bailiwick.invocations import admission, settlement, sweep
 from bailiwick.invocations.errors import AllowanceExhausted, HoldExpired
-from bailiwick.invocations.requests import Admission, Status
+from bailiwick.invocations.requests import Admission, Admitted, Status
 from bailiwick.kernel.database import Database, tenant_transaction
 from bailiwick.kernel.errors import Unavailable
 from tests.invocations.money import LEASE_SECONDS, a_settlement, admissions, an_admission, settlements
@@ -42,8 +42,8 @@ async def admitted(db: Database, items: list[Admission], *, lease_seconds: int =
         connection = await db.connect()
         stack.push_async_callback(connection.close)
         results = await admission.admit(connection, items, lease_seconds=lease_seconds)
-    assert all(result is None or isinstance(result, AllowanceExhausted) for result in results), results
-    return [result is None for result in results]
+    assert all(isinstance(result, Admitted | AllowanceExhausted) for result in results), results
+    return [isinstance(result, Admitted) for result in results]
 
 
 async def settled(db: Database, items: list[tuple[Admission, Status, int]]) -> list[bool]:
@@ -82,6 +82,25 @@ async def test_a_full_budget_refuses_its_own_only(db: Database) -> None:
     _, budgets, _ = await world.amounts()
     assert budgets == [(0, 50), (0, 2)]
     await assert_books_are_right(world)
+
+
+async def test_an_admission_tells_what_its_narrowest_budget_of_money_has_left(db: Database) -> None:
+    world = await make_world([9000], [1000, 9, 300])  # the second counts runs
+    connection = await db.connect()
+
+    async def tell(*wanted: tuple[int, tuple[int, ...]]) -> list[object]:
+        items = [item_of(world, amount, budgets=budgets) for amount, budgets in wanted]
+        return list(await admission.admit(connection, items, lease_seconds=LEASE_SECONDS))
+
+    assert await tell((100, (0, 1)), (50, (0, 1, 2)), (7, (1,))) == [
+        Admitted(850, 1000),
+        Admitted(250, 300),
+        Admitted(None, None),
+    ]
+    one, refused, two = await tell((250, (2,)), (1, (0, 2)), (50, (0,)))
+    assert (one, two) == (Admitted(0, 300), Admitted(800, 1000))
+    assert isinstance(refused, AllowanceExhausted)
+    await connection.close()
 
 
 class Step(NamedTuple):

@@ -15,7 +15,7 @@ from bailiwick.invocations.errors import (
     HardCapReached,
     KilledBySwitch,
 )
-from bailiwick.invocations.requests import Admission
+from bailiwick.invocations.requests import Admission, Admitted
 from bailiwick.kernel.errors import BailiwickError
 
 
@@ -40,10 +40,15 @@ _PLAIN: dict[str, type[BailiwickError]] = {
 }
 
 
-def _error(outcome: str) -> Exception | None:
+_ADMITTED = Admitted(None, None)
+
+
+def _answer(outcome: str) -> Admitted | Exception:
+    if outcome == "ok":
+        return _ADMITTED
     match outcome.split(":"):
-        case ["ok"]:
-            return None
+        case ["ok", left, limit]:
+            return Admitted(int(left), int(limit))
         case ["budget_exceeded" | "hard_cap_exceeded" as word, budget_id]:
             return (BudgetExhausted if word == "budget_exceeded" else HardCapReached)(UUID(budget_id))
         case ["rate_limited", budget_id, seconds]:
@@ -56,9 +61,9 @@ def _error(outcome: str) -> Exception | None:
 
 async def admit(
     connection: asyncpg.Connection[asyncpg.Record], items: Sequence[Admission], *, lease_seconds: int
-) -> list[Exception | None]:
-    """Admits a batch: for each item None, or else TermsChanged, CredentialRevoked, KilledBySwitch, AllowanceExhausted
-    (BudgetExhausted, HardCapReached) or CallRateLimited.
+) -> list[Admitted | Exception]:
+    """Admits a batch: for each item what its money has left, or else TermsChanged, CredentialRevoked, KilledBySwitch,
+    AllowanceExhausted (BudgetExhausted, HardCapReached) or CallRateLimited.
     """
     budget_items: list[int] = []
     budget_ids = []
@@ -89,4 +94,4 @@ async def admit(
         [item.session_name for item in items],
         lease_seconds,
     )
-    return [_error(outcome) for outcome in outcomes]
+    return [_answer(outcome) for outcome in outcomes]

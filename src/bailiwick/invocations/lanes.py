@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # subscripting it fails at run time
     _Connection = asyncpg.Connection[asyncpg.Record]
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 _log = structlog.get_logger(__name__)
 _LOST = (
     OSError,
@@ -32,8 +33,8 @@ _ATTEMPTS = 4
 _TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-class Lane(Generic[Item]):
-    """Batches items through `write(connection, items)`, which answers None or an exception for each.
+class Lane(Generic[Item, Answer]):
+    """Batches items through `write(connection, items)`, which gives an answer or an exception for each.
 
     A lost connection is replaced. `repeatable` writes are then tried again; others fail with Unavailable, since nobody
     knows whether they were done. What lost against another transaction is tried again in any case. A batch that the
@@ -43,7 +44,7 @@ class Lane(Generic[Item]):
     def __init__(
         self,
         database: Database,
-        write: Callable[[_Connection, Sequence[Item]], Awaitable[list[Exception | None]]],
+        write: Callable[[_Connection, Sequence[Item]], Awaitable[list[Answer | Exception]]],
         *,
         repeatable: bool,
         limit: int = 128,
@@ -52,14 +53,14 @@ class Lane(Generic[Item]):
         self._write = write
         self._repeatable = repeatable
         self._connection: _Connection | None = None
-        self.batcher: Batcher[Item, None] = Batcher(self._flush, limit=limit)
+        self.batcher: Batcher[Item, Answer] = Batcher(self._flush, limit=limit)
 
     async def _connected(self) -> _Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._database.connect()
         return self._connection
 
-    async def _flush(self, items: Sequence[Item]) -> list[Exception | None]:
+    async def _flush(self, items: Sequence[Item]) -> list[Answer | Exception]:
         for attempt in range(_ATTEMPTS):
             try:
                 return await self._write(await self._connected(), items)
@@ -80,7 +81,7 @@ class Lane(Generic[Item]):
                 return await self._each(items, error)
         return [Unavailable("The database is not available; please try again.")] * len(items)
 
-    async def _each(self, items: Sequence[Item], error: Exception) -> list[Exception | None]:
+    async def _each(self, items: Sequence[Item], error: Exception) -> list[Answer | Exception]:
         """Writes item by item what was refused as a batch."""
         if len(items) == 1:
             _log.error("lane_item_refused", exc_info=error)

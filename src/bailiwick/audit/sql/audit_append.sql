@@ -3,8 +3,8 @@
 -- The four arrays run side by side: organisation, UUIDv7 of the entry, chain ('runs' or 'activity'), body (canonical
 -- JSON). Each entry gets the next sequence of its organisation and
 --   row_hash = SHA-256(prev_hash as hex text || body),   prev_hash = the row_hash before it in its chain, or zeros.
--- The heads stay locked until the caller's transaction ends, so appending comes last in it. They are locked in the order
--- of organisations; a missing one is made before any is locked, so that two batches cannot wait for each other.
+-- The heads stay locked until the caller's transaction ends, so appending comes last in it. They are locked, or
+-- made, in the order of organisations, so that two batches cannot wait for each other.
 create or replace function audit_append(
   organization_ids uuid[], entry_ids uuid[], chains text[], bodies text[]
 ) returns void language plpgsql security definer set search_path = pg_catalog, public as $$
@@ -29,15 +29,12 @@ begin
   previous_hashes := array_fill(''::bytea, array[cardinality(organization_ids)]);
   hashes := previous_hashes;
 
-  insert into audit_heads (organization_id)
-  select distinct o.id
-  from unnest(organization_ids) as o (id)
-  where not exists (select from audit_heads where audit_heads.organization_id = o.id)
-  order by 1
-  on conflict do nothing;
-
   for organization in select distinct o.id from unnest(organization_ids) as o (id) order by 1 loop
-    select * into strict head from audit_heads where organization_id = organization for update;
+    select * into head from audit_heads where organization_id = organization for update;
+    if not found then
+      insert into audit_heads (organization_id) values (organization) on conflict do nothing;
+      select * into strict head from audit_heads where organization_id = organization for update;
+    end if;
     for given in
       select e.chain, e.body, e.place
       from unnest(organization_ids, chains, bodies) with ordinality as e (organization_id, chain, body, place)

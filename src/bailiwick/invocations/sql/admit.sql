@@ -2,7 +2,7 @@
 --
 -- Item i is described by the i-th element of every array; `budget_items[j]` is the item that reserves `budget_ids[j]`.
 -- Answers one word for each item:
---   ok                     reserved and written
+--   ok, ok:<left>:<limit>  reserved and written; of its budgets of money, the one with the least left in micro-dollars
 --   stale                  the organisation has changed since the caller read it: read again, try again
 --                          (also when the key that pays was revoked, and when the day or month of a budget has
 --                          ended: there may be another)
@@ -13,9 +13,9 @@
 --   hard_cap_exceeded:<budget id>        a budget of the whole organisation does not
 --   budget_exceeded:<budget id>          any other budget does not
 --   rate_limited:<budget id>:<seconds>   a limit per minute does not until its window ends, so many seconds from now
--- Money is decided under row locks (accounts, then budgets, each in id order). When everything in the batch fits, the
--- batch is a handful of statements; when something does not, items are decided one by one in their order, so that one
--- that does not fit stands in no other's way.
+-- Money is decided by updates of single rows, which lock them (accounts, then budgets, each in id order). Where everything
+-- fits, that is all. As soon as something does not, what was reserved is given back, and items are decided one by one in
+-- their order, so that one that does not fit stands in no other's way.
 create or replace function invocations_admit(
   organization_ids uuid[],
   organization_versions bigint[],
@@ -49,11 +49,19 @@ as $$
 declare
   outcomes text[];
   moment timestamptz := clock_timestamp();
-  all_fit boolean;
+  all_fit boolean := true;
   latest_start timestamptz;
   first_end timestamptz;
+  need record;
   item record;
   refusal text;
+  reserved_accounts integer := 0;
+  reserved_budgets integer := 0;
+  reserved record;
+  narrowest record;
+  money_ids uuid[] := '{}';
+  money_left bigint[] := '{}';
+  money_limits bigint[] := '{}';
 begin
   select array_agg(
     case
@@ -94,71 +102,107 @@ begin
        order by i.ordinal);
   end if;
 
-  perform 1 from accounts a
-   where (a.organization_id, a.id) in (
-     select i.organization_id, i.account_id
-       from unnest(organization_ids, account_ids, outcomes) as i (organization_id, account_id, outcome)
-      where i.outcome = 'ok')
-   order by a.organization_id, a.id for no key update;
-  select max(locked.period_start) filter (where locked.period = 'minute'),
-         min(locked.period_end) filter (where locked.period in ('minute', 'day', 'month'))
-    into latest_start, first_end
-    from (select b.period, b.period_start, b.period_end from budgets b
-           where (b.organization_id, b.id) in (
-             select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
-              where outcomes[u.item] = 'ok')
-           order by b.organization_id, b.id for no key update) as locked;
-
-  -- What is decided from here on happens now, under the locks, and never before the windows that it counts in began.
-  moment := greatest(clock_timestamp(), latest_start);
-  if first_end <= moment then
-    update budgets b
-       set period_start = moment, period_end = moment + interval '1 minute', spent = 0, held = 0, lowered_from = null
-      from (select distinct organization_ids[u.item] as organization_id, u.budget_id
-              from unnest(budget_items, budget_ids) as u (item, budget_id) where outcomes[u.item] = 'ok') as i
-     where b.organization_id = i.organization_id and b.id = i.budget_id
-       and b.period = 'minute' and b.period_end <= moment;
-    for item in
-      select distinct u.item as ordinal from unnest(budget_items, budget_ids) as u (item, budget_id)
-        join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
-       where outcomes[u.item] = 'ok' and b.period in ('day', 'month') and b.period_end <= moment
+  for need in
+    select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
+      from unnest(organization_ids, account_ids, amounts, outcomes) as i (organization_id, account_id, amount, outcome)
+     where i.outcome = 'ok' group by 1, 2 order by 1, 2
+  loop
+    update accounts a set held = a.held + need.amount
+     where a.organization_id = need.organization_id and a.id = need.account_id
+       and a.closed_at is null and (a.floor is null or a.balance - a.held - a.floor >= need.amount);
+    if not found then
+      all_fit := false;
+      exit;
+    end if;
+    reserved_accounts := reserved_accounts + 1;
+  end loop;
+  if all_fit then
+    for need in
+      select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
+             sum(token_counts[u.item])::bigint as tokens, count(*) as uses
+        from unnest(budget_items, budget_ids) as u (item, budget_id)
+       where outcomes[u.item] = 'ok' group by 1, 2 order by 1, 2
     loop
-      outcomes[item.ordinal] := 'stale';
+      update budgets b
+         set held = b.held + case b.unit when 'runs' then need.uses when 'tokens' then need.tokens
+                                         when 'requests' then 0 else need.amount end,
+             spent = b.spent + case b.unit when 'requests' then need.uses else 0 end
+       where b.organization_id = need.organization_id and b.id = need.budget_id
+         and (b.period not in ('minute', 'day', 'month')
+              or b.period_end > clock_timestamp() and (b.period <> 'minute' or b.period_start <= clock_timestamp()))
+         and b.limit_amount - b.spent - b.held >= case b.unit when 'runs' then need.uses when 'requests' then need.uses
+                                                              when 'tokens' then need.tokens else need.amount end
+      returning b.unit, b.period, b.period_start, b.limit_amount, b.limit_amount - b.spent - b.held as amount
+           into reserved;
+      if not found then
+        all_fit := false;
+        exit;
+      end if;
+      reserved_budgets := reserved_budgets + 1;
+      if reserved.period = 'minute' then
+        latest_start := greatest(latest_start, reserved.period_start);
+      end if;
+      -- 2⁶² and more is no ceiling: such a budget only counts.
+      if reserved.unit = 'usd_micros' and reserved.limit_amount < 4611686018427387904 then
+        money_ids := money_ids || need.budget_id;
+        money_left := money_left || reserved.amount;
+        money_limits := money_limits || reserved.limit_amount;
+      end if;
     end loop;
   end if;
+  -- From here on it is now, under the locks, and never before the windows that this counts in began.
+  moment := greatest(clock_timestamp(), latest_start);
 
-  -- An account or budget that does not exist fits nothing.
-  select coalesce(bool_and(coalesce(fit.fits, false)), true) into all_fit from (
-    select a.id is not null and a.closed_at is null
-           and (a.floor is null or a.balance - a.held - a.floor >= sum(i.amount)) as fits
-      from unnest(organization_ids, account_ids, amounts, outcomes) as i (organization_id, account_id, amount, outcome)
-      left join accounts a on a.organization_id = i.organization_id and a.id = i.account_id
-     where i.outcome = 'ok' group by i.organization_id, i.account_id, a.organization_id, a.id
-    union all
-    select b.limit_amount - b.spent - b.held >= sum(
-             case b.unit when 'runs' then 1 when 'requests' then 1 when 'tokens' then token_counts[u.item]
-                         else amounts[u.item] end)
-      from unnest(budget_items, budget_ids) as u (item, budget_id)
-      left join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
-     where outcomes[u.item] = 'ok' group by organization_ids[u.item], u.budget_id, b.organization_id, b.id) as fit;
-
-  if all_fit then
-    update accounts a set held = a.held + reserved.amount
+  if not all_fit then
+    update accounts a set held = a.held - back.amount
       from (select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
               from unnest(organization_ids, account_ids, amounts, outcomes)
                    as i (organization_id, account_id, amount, outcome)
-             where i.outcome = 'ok' group by 1, 2) as reserved
-     where a.organization_id = reserved.organization_id and a.id = reserved.account_id;
+             where i.outcome = 'ok' group by 1, 2 order by 1, 2 limit reserved_accounts) as back
+     where a.organization_id = back.organization_id and a.id = back.account_id;
     update budgets b
-       set held = b.held + case b.unit when 'runs' then reserved.uses when 'tokens' then reserved.tokens
-                                       when 'requests' then 0 else reserved.amount end,
-           spent = b.spent + case b.unit when 'requests' then reserved.uses else 0 end
+       set held = b.held - case b.unit when 'runs' then back.uses when 'tokens' then back.tokens
+                                       when 'requests' then 0 else back.amount end,
+           spent = b.spent - case b.unit when 'requests' then back.uses else 0 end
       from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
                    sum(token_counts[u.item])::bigint as tokens, count(*) as uses
               from unnest(budget_items, budget_ids) as u (item, budget_id)
-             where outcomes[u.item] = 'ok' group by 1, 2) as reserved
-     where b.organization_id = reserved.organization_id and b.id = reserved.budget_id;
-  else
+             where outcomes[u.item] = 'ok' group by 1, 2 order by 1, 2 limit reserved_budgets) as back
+     where b.organization_id = back.organization_id and b.id = back.budget_id;
+
+    perform 1 from accounts a
+     where (a.organization_id, a.id) in (
+       select i.organization_id, i.account_id
+         from unnest(organization_ids, account_ids, outcomes) as i (organization_id, account_id, outcome)
+        where i.outcome = 'ok')
+     order by a.organization_id, a.id for no key update;
+    select max(locked.period_start) filter (where locked.period = 'minute'),
+           min(locked.period_end) filter (where locked.period in ('minute', 'day', 'month'))
+      into latest_start, first_end
+      from (select b.period, b.period_start, b.period_end from budgets b
+             where (b.organization_id, b.id) in (
+               select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
+                where outcomes[u.item] = 'ok')
+             order by b.organization_id, b.id for no key update) as locked;
+
+    -- What is decided from here on happens now, under the locks, and never before the windows that it counts in began.
+    moment := greatest(clock_timestamp(), latest_start);
+    if first_end <= moment then
+      update budgets b
+         set period_start = moment, period_end = moment + interval '1 minute', spent = 0, held = 0, lowered_from = null
+        from (select distinct organization_ids[u.item] as organization_id, u.budget_id
+                from unnest(budget_items, budget_ids) as u (item, budget_id) where outcomes[u.item] = 'ok') as i
+       where b.organization_id = i.organization_id and b.id = i.budget_id
+         and b.period = 'minute' and b.period_end <= moment;
+      for item in
+        select distinct u.item as ordinal from unnest(budget_items, budget_ids) as u (item, budget_id)
+          join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
+         where outcomes[u.item] = 'ok' and b.period in ('day', 'month') and b.period_end <= moment
+      loop
+        outcomes[item.ordinal] := 'stale';
+      end loop;
+    end if;
+
     for item in
       select i.ordinal, i.organization_id, i.account_id, i.amount, i.tokens,
              array(select u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
@@ -197,6 +241,13 @@ begin
              spent = b.spent + case b.unit when 'requests' then 1 else 0 end
        where b.organization_id = item.organization_id and b.id = any (item.budgets);
     end loop;
+
+    select coalesce(array_agg(b.id), '{}'), array_agg(b.limit_amount - b.spent - b.held), array_agg(b.limit_amount)
+      into money_ids, money_left, money_limits
+      from (select distinct organization_ids[u.item] as organization_id, u.budget_id
+              from unnest(budget_items, budget_ids) as u (item, budget_id) where outcomes[u.item] = 'ok') as i
+      join budgets b on b.organization_id = i.organization_id and b.id = i.budget_id
+     where b.unit = 'usd_micros' and b.limit_amount < 4611686018427387904;
   end if;
 
   insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids, kind,
@@ -231,6 +282,17 @@ begin
              where i.outcome <> 'ok' order by i.ordinal));
   end if;
 
+  if money_ids <> '{}' then
+    for place in 1 .. cardinality(outcomes) loop
+      select m.amount, m.limit_amount into narrowest
+        from unnest(budget_items, budget_ids) as u (item, budget_id)
+        join unnest(money_ids, money_left, money_limits) as m (id, amount, limit_amount) on m.id = u.budget_id
+       where u.item = place order by m.amount limit 1;
+      if found and outcomes[place] = 'ok' then
+        outcomes[place] := format('ok:%s:%s', narrowest.amount, narrowest.limit_amount);
+      end if;
+    end loop;
+  end if;
   return outcomes;
 end $$;
 alter function invocations_admit owner to bailiwick_system;

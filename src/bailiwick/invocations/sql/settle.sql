@@ -61,6 +61,8 @@ declare
   placed timestamptz[];
   budget_items integer[];
   budget_ids uuid[];
+  change record;
+  counted text;
 begin
   -- Every hold is closed by whoever changes its state first: this, a repeat of this, or the sweeper. It is looked up by
   -- its id and by nothing that another index holds (an open one has no `closed_at`), and only here.
@@ -92,42 +94,50 @@ begin
     from unnest(organization_ids, ids, audit_ids) with ordinality as i (organization_id, id, audit_id, ordinal)
     left join closed c on c.ordinal = i.ordinal;
 
-  perform 1 from accounts a
-   where (a.organization_id, a.id) in (
-     select i.organization_id, i.account_id
-       from unnest(organization_ids || organization_ids, held_by || paid_to) as i (organization_id, account_id)
-      where i.account_id is not null)
-   order by a.organization_id, a.id for no key update;
+  for change in
+    select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
+      from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
+              from unnest(organization_ids, held_by, amounts, posted) as u (organization_id, debit, amount, posted)
+            union all
+            select u.organization_id, u.credit, u.posted, 0
+              from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)) as i
+     where i.account_id is not null group by 1, 2 order by 1, 2
+  loop
+    update accounts a set balance = a.balance + change.moved, held = a.held - change.released
+     where a.organization_id = change.organization_id and a.id = change.account_id;
+  end loop;
 
-  update accounts a set balance = a.balance + change.moved, held = a.held - change.released
-    from (select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
-            from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
-                    from unnest(organization_ids, held_by, amounts, posted)
-                         as u (organization_id, debit, amount, posted)
-                  union all
-                  select u.organization_id, u.credit, u.posted, 0
-                    from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)) as i
-           where i.account_id is not null group by 1, 2) as change
-   where a.organization_id = change.organization_id and a.id = change.account_id;
-
-  perform 1 from budgets b
-   where (b.organization_id, b.id) in (
-     select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id))
-   order by b.organization_id, b.id for no key update;
-
-  update budgets b
-     set held = b.held - case b.unit when 'runs' then change.runs when 'tokens' then change.tokens
-                                     else change.amount end,
-         spent = b.spent + case b.unit when 'runs' then change.posted_runs when 'tokens' then change.posted_tokens
-                                       else change.posted_amount end
-    from (select w.organization_id, w.id, count(*) as runs, sum(token_counts[u.item])::bigint as tokens,
-                 sum(amounts[u.item])::bigint as amount, sum(posted_runs[u.item])::bigint as posted_runs,
-                 sum(posted_tokens[u.item])::bigint as posted_tokens, sum(posted[u.item])::bigint as posted_amount
-            from unnest(budget_items, budget_ids) as u (item, budget_id)
-            join budgets w on w.organization_id = organization_ids[u.item] and w.id = u.budget_id
-           where w.unit <> 'requests' and (w.period <> 'minute' or placed[u.item] >= w.period_start)
-           group by w.organization_id, w.id) as change
-   where b.organization_id = change.organization_id and b.id = change.id;
+  for change in
+    select organization_ids[u.item] as organization_id, u.budget_id, count(*) as runs,
+           sum(token_counts[u.item])::bigint as tokens, sum(amounts[u.item])::bigint as amount,
+           sum(posted_runs[u.item])::bigint as posted_runs, sum(posted_tokens[u.item])::bigint as posted_tokens,
+           sum(posted[u.item])::bigint as posted_amount, min(placed[u.item]) as first_placed
+      from unnest(budget_items, budget_ids) as u (item, budget_id) group by 1, 2 order by 1, 2
+  loop
+    update budgets b
+       set held = b.held - case b.unit when 'runs' then change.runs when 'tokens' then change.tokens
+                                       else change.amount end,
+           spent = b.spent + case b.unit when 'runs' then change.posted_runs when 'tokens' then change.posted_tokens
+                                         else change.posted_amount end
+     where b.organization_id = change.organization_id and b.id = change.budget_id
+       and b.unit <> 'requests' and (b.period <> 'minute' or b.period_start <= change.first_placed);
+    if not found and exists (select from budgets b where b.organization_id = change.organization_id
+                                and b.id = change.budget_id and b.unit <> 'requests') then
+      -- A limit per minute, in a later window than that of some of the holds.
+      update budgets b
+         set held = b.held - case b.unit when 'runs' then kept.runs when 'tokens' then kept.tokens else kept.amount end,
+             spent = b.spent + case b.unit when 'runs' then kept.posted_runs when 'tokens' then kept.posted_tokens
+                                           else kept.posted_amount end
+        from (select count(*) as runs, sum(token_counts[u.item])::bigint as tokens,
+                     sum(amounts[u.item])::bigint as amount, sum(posted_runs[u.item])::bigint as posted_runs,
+                     sum(posted_tokens[u.item])::bigint as posted_tokens, sum(posted[u.item])::bigint as posted_amount
+                from unnest(budget_items, budget_ids) as u (item, budget_id)
+                join budgets w on w.organization_id = organization_ids[u.item] and w.id = u.budget_id
+               where organization_ids[u.item] = change.organization_id and u.budget_id = change.budget_id
+                 and placed[u.item] >= w.period_start) as kept
+       where b.organization_id = change.organization_id and b.id = change.budget_id and kept.runs > 0;
+    end if;
+  end loop;
 
   insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                          reference, created_at)
@@ -137,21 +147,28 @@ begin
          as i (organization_id, transfer_id, debit, credit, posted, hold_id, id)
    where i.posted > 0;
 
-  update invocations v
-     set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
-         input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = i.cost,
-         latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
-         input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment,
-         requested_model = left(i.requested_model, 256), cached_tokens = i.cached, reasoning_tokens = i.reasoning,
-         cache_hit = i.cache_hit, cache_savings_micros = i.saved, raw_cost_micros = i.raw_cost,
-         decision_id = i.decision_id, context = i.context::jsonb
-    from unnest(organization_ids, ids, statuses, decisions, error_codes, providers, models, input_tokens, output_tokens,
-                posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, requested_models,
-                cached_tokens, reasoning_tokens, cache_hits, cache_savings, raw_costs, decision_ids, contexts, outcomes)
-         as i (organization_id, id, status, decision, error_code, provider, model, input_tokens, output_tokens, cost,
-               latency, first_token, findings, input_hash, output_hash, audit_id, requested_model, cached, reasoning,
-               cache_hit, saved, raw_cost, decision_id, context, outcome)
-   where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok';
+  with ended as (
+    update invocations v
+       set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
+           input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = i.cost,
+           latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
+           input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment,
+           requested_model = left(i.requested_model, 256), cached_tokens = i.cached, reasoning_tokens = i.reasoning,
+           cache_hit = i.cache_hit, cache_savings_micros = i.saved, raw_cost_micros = i.raw_cost,
+           decision_id = i.decision_id, context = i.context::jsonb
+      from unnest(organization_ids, ids, statuses, decisions, error_codes, providers, models, input_tokens, output_tokens,
+                  posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, requested_models,
+                  cached_tokens, reasoning_tokens, cache_hits, cache_savings, raw_costs, decision_ids, contexts, outcomes)
+           as i (organization_id, id, status, decision, error_code, provider, model, input_tokens, output_tokens, cost,
+                 latency, first_token, findings, input_hash, output_hash, audit_id, requested_model, cached, reasoning,
+                 cache_hit, saved, raw_cost, decision_id, context, outcome)
+     where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok'
+    returning v.organization_id, v.id, v.status, v.decision, coalesce(v.requested_model, v.target_name) as requested,
+              v.model, v.virtual_key_id)
+  select invocations_count_traces(array_agg(e.organization_id), array_agg(e.id), array_agg(e.status),
+                                  array_agg(e.decision), array_agg(e.requested), array_agg(e.model),
+                                  array_agg(e.virtual_key_id))
+    into counted from ended e;
 
   insert into outbox_events (organization_id, id, topic, payload, created_at)
   select i.organization_id, i.event_id, i.topic, i.payload::jsonb, moment
@@ -165,22 +182,20 @@ begin
    where i.agent is not null and i.outcome = 'ok' group by 1, 2 order by 1, 2
   on conflict (organization_id, agent_id) do update set runs = c.runs + excluded.runs;
 
-  perform invocations_count_traces(
-    array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
-                 as i (organization_id, outcome, ordinal) where i.outcome = 'ok' order by i.ordinal),
-    array(select i.id from unnest(ids, outcomes) with ordinality as i (id, outcome, ordinal)
-           where i.outcome = 'ok' order by i.ordinal));
-
   -- Last, since its lock is each organisation's narrowest place. Entries stay in the order of the batch.
-  perform audit_append(
-    array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
-                 as i (organization_id, outcome, ordinal) where i.outcome = 'ok' order by i.ordinal),
-    array(select i.id from unnest(audit_ids, outcomes) with ordinality as i (id, outcome, ordinal)
-           where i.outcome = 'ok' order by i.ordinal),
-    array(select i.chain from unnest(audit_chains, outcomes) with ordinality as i (chain, outcome, ordinal)
-           where i.outcome = 'ok' order by i.ordinal),
-    array(select i.body from unnest(audit_bodies, outcomes) with ordinality as i (body, outcome, ordinal)
-           where i.outcome = 'ok' order by i.ordinal));
+  if 'ok' = all (outcomes) then
+    perform audit_append(organization_ids, audit_ids, audit_chains, audit_bodies);
+  else
+    perform audit_append(
+      array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
+                   as i (organization_id, outcome, ordinal) where i.outcome = 'ok' order by i.ordinal),
+      array(select i.id from unnest(audit_ids, outcomes) with ordinality as i (id, outcome, ordinal)
+             where i.outcome = 'ok' order by i.ordinal),
+      array(select i.chain from unnest(audit_chains, outcomes) with ordinality as i (chain, outcome, ordinal)
+             where i.outcome = 'ok' order by i.ordinal),
+      array(select i.body from unnest(audit_bodies, outcomes) with ordinality as i (body, outcome, ordinal)
+             where i.outcome = 'ok' order by i.ordinal));
+  end if;
 
   return outcomes;
 end $$;
