@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import structlog
@@ -16,9 +16,8 @@ from litestar.types import Receive, Scope, Send
 from bailiwick import dlp, identity
 from bailiwick.api import build_api
 from bailiwick.api.control.agent import run_agent
-from bailiwick.invocations import AgentRuns, CircuitBreaker, Deployment, Exchange, Pipeline, TermsCache, load_models
+from bailiwick.invocations import AgentRuns, ModelList, Pipeline, TermsCache, Upstreams, models_of, open_upstreams
 from bailiwick.kernel import runtime, telemetry
-from bailiwick.kernel.outbound import Outbound
 from bailiwick.kernel.runtime import Runtime
 from bailiwick.settings import Settings, settings
 
@@ -45,11 +44,11 @@ class Application:
         telemetry.set_up_logs(self._settings)
         traces = telemetry.set_up_traces(self._settings)
         started = runtime.start(self._settings, database_url(self._settings))
-        models = load_models(self._settings.models)
+        models = models_of(self._settings.models)
         # The operator's own model servers may be private; what the guard is for is addresses that callers name.
-        servers = {urlsplit(deployment.base_url).hostname for served in models.values() for deployment in served}
-        outbound = started.outbound.allowing(server for server in servers if server is not None)
-        self._agent_runs = _build_agent_runs(self._settings, started, models, outbound)
+        outbound = started.outbound.allowing(_servers(models))
+        upstreams = open_upstreams(models, outbound, self._settings)
+        self._agent_runs = _build_agent_runs(self._settings, started, upstreams)
         started.listener.subscribe("kill_switch", self._agent_runs.pipeline.kill_switches.hear)
         started.listener.start()
         async with asyncio.timeout(30):
@@ -88,27 +87,24 @@ class Application:
             await self._api(scope, receive, send)
 
 
-def _build_agent_runs(
-    configured: Settings, started: Runtime, models: Mapping[str, Sequence[Deployment]], outbound: Outbound
-) -> AgentRuns:
-    deployments = models.get(configured.hosted_agents_model or "", [])
-    if configured.hosted_agents_model and not deployments:
-        raise ValueError(f"BAILIWICK_HOSTED_AGENTS_MODEL: {configured.hosted_agents_model!r} is not in the model list")
+def _servers(models: ModelList) -> set[str]:
+    """The names of the servers of a model list."""
+    places = [place for served in models.models.values() for place in served]
+    return {name for place in places if (name := urlsplit(place.base_url).hostname) is not None}
+
+
+def _build_agent_runs(configured: Settings, started: Runtime, upstreams: Upstreams) -> AgentRuns:
+    model = configured.hosted_agents_model
+    if model and not upstreams.deployments(model):
+        raise ValueError(f"BAILIWICK_HOSTED_AGENTS_MODEL: {model!r} is not in the model list")
     terms = TermsCache()
     started.listener.subscribe("organization", terms.drop)
-    breaker = CircuitBreaker(failures=configured.breaker_failures, cooldown_seconds=configured.breaker_cooldown_seconds)
     return AgentRuns(
         pipeline=Pipeline(started.database, lease_seconds=configured.hold_lease_seconds),
         terms=terms,
-        exchange=Exchange(
-            outbound,
-            breaker,
-            attempts=configured.dispatch_attempts,
-            connect_seconds=configured.connect_timeout_seconds,
-        ),
-        deployments=deployments,
+        upstreams=upstreams,
+        model=model or None,
         price_micros=configured.hosted_run_price_micros,
-        timeout_seconds=configured.dispatch_timeout_seconds,
     )
 
 

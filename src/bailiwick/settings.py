@@ -33,6 +33,8 @@ class ServerSettings(_Group):
     """Address under which clients reach the server, for links and token issuer; default http://host:port."""
     max_body_bytes: Positive = 4 * 1024 * 1024
     """Largest request body."""
+    gateway_body_bytes: Positive = 32 * 1024 * 1024
+    """Largest body of a model call."""
     body_timeout_seconds: Positive = 30
     """How long a request's body may take to arrive."""
     shutdown_seconds: Positive = 30
@@ -114,7 +116,11 @@ class InvocationSettings(_Group):
     connect_timeout_seconds: Positive = 5
     """Time to reach a target."""
     dispatch_timeout_seconds: Positive = 120
-    """Time that a target has for its whole answer."""
+    """Time that a target has for its whole answer, all attempts included."""
+    first_token_timeout_seconds: Positive = 60
+    """Time that a model has for the first piece of a streamed answer."""
+    idle_timeout_seconds: Positive = 60
+    """Longest silence between two pieces of a streamed answer."""
     dispatch_attempts: Annotated[int, Field(ge=1, le=5)] = 3
     """Attempts at a target that fails in a way that may pass (429, 5xx, connection)."""
     breaker_failures: Positive = 5

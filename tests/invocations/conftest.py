@@ -24,9 +24,9 @@ from sqlalchemy import text
 
 from bailiwick import billing, identity, ledger
 from bailiwick.identity import Caller, Founder
+from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.exchange import Exchange
-from bailiwick.invocations.model_list import Deployment
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.requests import Charge
 from bailiwick.kernel.clock import now
@@ -129,7 +129,7 @@ class ModelServer:
             "name": "fast",
             "provider": "openai",
             "model": "stub-1",
-            "dialect": "openai",
+            "protocol": "openai",
             "base_url": self.base_url,
             "api_key": "sk-test",
             "input_price": 0.000001,

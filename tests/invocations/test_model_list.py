@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bailiwick.invocations import Deployment, ModelListInvalid, load_models
+from bailiwick.invocations import ModelList, ModelListInvalid, load_models
+from bailiwick.invocations.dialects import Dialect
 
 WHOLE = """
 model_list:
@@ -47,7 +48,7 @@ def write(tmp_path: Path, content: str | bytes) -> Path:
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Deployment]]:
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelList:
     """The list above."""
     monkeypatch.setenv("TEST_OPENAI_KEY", "sk-from-the-environment")
     monkeypatch.setenv("TEST_TEAM", "red")
@@ -55,20 +56,20 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[De
 
 
 def test_no_file_is_no_models() -> None:
-    assert load_models(None) == {}
+    assert load_models(None).models == {}
 
 
-def test_deployments_of_a_name_stand_together_in_order(models: dict[str, list[Deployment]]) -> None:
-    assert list(models) == ["fast", "careful", "local", "proxied", "open"]
-    assert [(d.provider, d.dialect, d.model, d.weight) for d in models["fast"]] == [
-        ("openai", "openai", "gpt-4o-mini", 1),
+def test_deployments_of_a_name_stand_together_in_order(models: ModelList) -> None:
+    assert list(models.models) == ["fast", "careful", "local", "proxied", "open"]
+    assert [(d.provider, d.protocol, d.model, d.weight) for d in models.find("fast")] == [
+        ("openai", "openai", "gpt-4o-mini", None),
         ("azure", "azure", "our-mini", 3),
     ]
-    assert len({deployment.key for deployment in models["fast"]}) == 2  # each has a breaker of its own
+    assert len({deployment.key for deployment in models.find("fast")}) == 2  # each has a breaker of its own
 
 
-def test_every_setting_of_an_entry_is_read(models: dict[str, list[Deployment]]) -> None:
-    first, second = models["fast"]
+def test_every_setting_of_an_entry_is_read(models: ModelList) -> None:
+    first, second = models.find("fast")
     assert first.base_url == "https://api.openai.com/v1"
     assert first.api_key == "sk-from-the-environment"
     assert (first.input_price, first.output_price) == (15e-8, 6e-7)  # YAML 1.1 reads 15e-8 as a string
@@ -79,9 +80,9 @@ def test_every_setting_of_an_entry_is_read(models: dict[str, list[Deployment]]) 
     assert second.max_output_tokens == 4096
 
 
-def test_providers_are_told_by_prefix_by_setting_and_by_well_known_name(models: dict[str, list[Deployment]]) -> None:
-    (careful,), (local,), (proxied,), (opened,) = models["careful"], models["local"], models["proxied"], models["open"]
-    assert (careful.provider, careful.dialect, careful.base_url) == (
+def test_providers_are_told_by_prefix_by_setting_and_by_well_known_name(models: ModelList) -> None:
+    careful, local, proxied, opened = (models.find(name)[0] for name in ("careful", "local", "proxied", "open"))
+    assert (careful.provider, careful.protocol, careful.base_url) == (
         "anthropic",
         "anthropic",
         "https://api.anthropic.com",
@@ -93,7 +94,7 @@ def test_providers_are_told_by_prefix_by_setting_and_by_well_known_name(models: 
 
 def test_an_environment_variable_that_is_not_set_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TEST_OPENAI_KEY", raising=False)
-    (first, _) = load_models(write(tmp_path, WHOLE))["fast"]
+    (first, _) = load_models(write(tmp_path, WHOLE)).find("fast")
     assert first.api_key is None
 
 
@@ -129,6 +130,18 @@ def entry(parameters: str, more: str = "") -> str:
         (entry("model: gpt-4o, max_tokens: many"), "max_tokens"),
         (entry("model: gpt-4o, timeout: -1"), "timeout"),
         (entry("model: gpt-4o, extra_headers: [a]"), "extra_headers"),
+        (entry("model: gpt-4o, stream_timeout: 0"), "stream_timeout"),
+        (entry("model: gpt-4o, max_retries: -1"), "max_retries"),
+        (entry("model: gpt-4o, weight: -1"), "weight"),
+        (entry("model: gpt-4o", "    model_info: {cache_read_input_token_cost: 2}\n"), "cache_read_input_token_cost"),
+        (entry("model: gpt-4o", "    model_info: {supported_endpoints: /v1/responses}\n"), "supported_endpoints"),
+        (entry("model: gpt-4o") + "router_settings: {num_retries: many}\n", "router_settings"),
+        (entry("model: gpt-4o") + "router_settings: {allowed_fails: -1}\n", "allowed_fails"),
+        (entry("model: gpt-4o") + "router_settings: [1]\n", "router_settings"),
+        (entry("model: gpt-4o") + "litellm_settings: {fallbacks: {good: bad}}\n", "fallbacks"),
+        (entry("model: gpt-4o") + "litellm_settings: {fallbacks: [{good: [nobody]}]}\n", "nobody"),
+        (entry("model: gpt-4o") + "router_settings: {context_window_fallbacks: [{good: [large]}]}\n", "large"),
+        (entry("model: gpt-4o") + "router_settings: {default_fallbacks: [spare]}\n", "spare"),
         (entry("model: gpt-4o", "    model_info: fast\n"), "model_info"),
         (entry("model: gpt-4o", "    model_info: {max_output_tokens: -4}\n"), "max_output_tokens"),
     ],
@@ -149,3 +162,135 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_yaml_cannot_run_code(tmp_path: Path) -> None:
     with pytest.raises(ModelListInvalid):
         load_models(write(tmp_path, "model_list: !!python/object/apply:os.getcwd []"))
+
+
+ROUTED = """
+model_list:
+  - model_name: fast
+    litellm_params: {model: gpt-4o-mini, timeout: 30, stream_timeout: 5, max_retries: 1}
+    model_info:
+      mode: chat
+      max_input_tokens: 128000
+      cache_read_input_token_cost: 7.5e-08
+      cache_creation_input_token_cost: 0.0000002
+      output_cost_per_reasoning_token: 0.000001
+  - model_name: large
+    litellm_params: {model: anthropic/claude-sonnet-4-5}
+  - model_name: spare
+    litellm_params: {model: openai/some, api_base: http://127.0.0.1:8000/v1, rpm: 60}
+    model_info: {mode: responses}
+  - model_name: vectors
+    litellm_params: {model: text-embedding-3-small}
+    model_info: {mode: embedding}
+  - model_name: pictures
+    litellm_params: {model: openai/gpt-image-1}
+    model_info: {mode: image_generation}
+router_settings:
+  routing_strategy: simple-shuffle
+  num_retries: 4
+  timeout: 90
+  cooldown_time: 7
+  fallbacks: [{fast: [large, spare]}]
+  redis_host: os.environ/REDIS_HOST
+litellm_settings:
+  num_retries: 1
+  allowed_fails: 2
+  context_window_fallbacks: [{fast: [large]}, {spare: [large]}]
+  default_fallbacks: [spare]
+  callbacks: [prometheus]
+"""
+
+
+def test_what_the_list_says_about_routing_is_read(tmp_path: Path) -> None:
+    routing = load_models(write(tmp_path, ROUTED)).routing
+    assert (routing.retries, routing.timeout_seconds) == (4, 90)  # the router's own section comes first
+    assert (routing.cooldown_seconds, routing.allowed_fails) == (7, 2)
+    assert routing.fallbacks_of("fast") == ["large", "spare"]
+    assert routing.fallbacks_of("large") == ["spare"]  # the default
+    assert routing.fallbacks_of("spare") == []  # nothing stands in for itself
+    assert routing.context_window_fallbacks == {"fast": ("large",), "spare": ("large",)}
+
+
+def test_everything_about_a_deployment_is_read(tmp_path: Path) -> None:
+    (fast,) = load_models(write(tmp_path, ROUTED)).find("fast")
+    assert (fast.timeout_seconds, fast.stream_timeout_seconds, fast.retries) == (30, 5, 1)
+    assert (fast.cached_input_price, fast.cache_write_price, fast.reasoning_price) == (7.5e-8, 2e-7, 1e-6)
+    assert fast.max_input_tokens == 128_000
+
+
+@pytest.mark.parametrize(
+    ("name", "speaks", "embeds"),
+    [
+        ("fast", (Dialect.CHAT, Dialect.RESPONSES), False),  # OpenAI itself has both
+        ("large", (Dialect.MESSAGES,), True),
+        ("spare", (Dialect.RESPONSES,), False),
+        ("vectors", (), True),
+        ("pictures", (), False),
+    ],
+)
+def test_what_a_deployment_speaks_follows_from_its_provider_and_mode(
+    tmp_path: Path, name: str, speaks: tuple[Dialect, ...], embeds: bool
+) -> None:
+    (deployment,) = load_models(write(tmp_path, ROUTED)).find(name)
+    assert deployment.speaks == speaks
+    assert deployment.embeds is embeds
+
+
+@pytest.mark.parametrize(
+    ("base", "info", "speaks"),
+    [
+        ("http://127.0.0.1:8000/v1", "{}", (Dialect.CHAT,)),
+        ("https://api.openai.com/v1/", "{}", (Dialect.CHAT, Dialect.RESPONSES)),
+        (
+            "http://127.0.0.1:8000/v1",
+            "{supported_endpoints: [/v1/responses, /v1/chat/completions, /v1/audio/speech]}",
+            (Dialect.CHAT, Dialect.RESPONSES),
+        ),
+        ("http://127.0.0.1:8000/v1", "{supported_endpoints: [/v1/messages]}", (Dialect.MESSAGES,)),
+    ],
+)
+def test_a_compatible_server_speaks_chat_unless_the_list_says_more(
+    tmp_path: Path, base: str, info: str, speaks: tuple[Dialect, ...]
+) -> None:
+    listed = f"model_list:\n  - model_name: a\n    litellm_params: {{model: openai/m, api_base: '{base}'}}\n"
+    (deployment,) = load_models(write(tmp_path, f"{listed}    model_info: {info}\n")).find("a")
+    assert deployment.speaks == speaks
+
+
+WILDCARDS = """
+model_list:
+  - {model_name: openai/*, litellm_params: {model: openai/*, api_key: general}}
+  - {model_name: openai/gpt-4o, litellm_params: {model: openai/gpt-4o, api_key: exact}}
+  - {model_name: "openai/gpt-4*", litellm_params: {model: "openai/gpt-4*", api_key: longer}}
+  - {model_name: "team-*/*", litellm_params: {model: hosted_vllm/*-of-*, api_base: "http://127.0.0.1:8000/v1"}}
+  - {model_name: "any-*", litellm_params: {model: claude-sonnet-4-5}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("called", "key", "model"),
+    [
+        ("openai/gpt-4o", "exact", "gpt-4o"),
+        ("openai/gpt-4o-mini", "longer", "gpt-4o-mini"),
+        ("openai/o3", "general", "o3"),
+        ("team-red/llama", None, "red-of-llama"),
+        ("any-thing", None, "claude-sonnet-4-5"),
+    ],
+)
+def test_a_wildcard_stands_for_every_model_that_has_no_entry_of_its_own(
+    tmp_path: Path, called: str, key: str | None, model: str
+) -> None:
+    (deployment,) = load_models(write(tmp_path, WILDCARDS)).find(called)
+    assert (deployment.name, deployment.api_key, deployment.model) == (called, key, model)
+
+
+@pytest.mark.parametrize("called", ["openai/", "gpt-4o", "team-/x", "openai.gpt-4o", ""])
+def test_a_wildcard_stands_for_some_text(tmp_path: Path, called: str) -> None:
+    assert load_models(write(tmp_path, WILDCARDS)).find(called) == ()
+
+
+def test_models_of_one_wildcard_share_a_breaker(tmp_path: Path) -> None:
+    models = load_models(write(tmp_path, WILDCARDS))
+    keys = {models.find(f"openai/some-{number}")[0].key for number in range(3000)}
+    assert len(keys) == 1
+    assert len(models.derived) <= 1024

@@ -25,7 +25,7 @@ def a_deployment(
         name="fast",
         provider=provider,
         model=model,
-        dialect="openai",
+        protocol="openai",
         base_url="https://example.com",
         input_price=input_price,
         output_price=output_price,

@@ -32,6 +32,7 @@ from bailiwick.kernel.errors import NoOrganization
 from bailiwick.kernel.ids import uuid7
 from bailiwick.registry import TEMPLATES, Need
 from tests.invocations.conftest import ModelServer, Tenant, json_answer, make_tenant
+from tests.invocations.model_calls import upstreams_of
 
 GRANTED = 50_000_000
 PRICE = 10_000
@@ -56,10 +57,9 @@ def agent_runs(
     return AgentRuns(
         pipeline=pipeline,
         terms=terms or TermsCache(),
-        exchange=exchange,
-        deployments=deployments,
+        upstreams=upstreams_of(exchange, *deployments, timeout_seconds=5),
+        model=deployments[0].name if deployments else None,
         price_micros=PRICE,
-        timeout_seconds=5,
     )
 
 

@@ -36,7 +36,8 @@ def bearer_token_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return key.decode("latin-1")
 
 
-def _allows(scopes: tuple[str, ...], needed: str) -> bool:
+def allows(scopes: tuple[str, ...], needed: str) -> bool:
+    """Whether a credential with these scopes may do what needs `needed`."""
     resource, _, right = needed.partition(":")
     return "*" in scopes or needed in scopes or (right == "read" and f"{resource}:write" in scopes)
 
@@ -56,7 +57,7 @@ async def authenticated(connection: AnyConnection, handler: BaseRouteHandler) ->
     words = connection.scope["path"].strip("/").split("/")
     resource = words[2] if len(words) > 2 else words[0]
     right = "read" if connection.scope.get("method") in ("GET", "HEAD") else "write"
-    if not _allows(caller.scopes, options.get("scope", f"{resource}:{right}")):
+    if not allows(caller.scopes, options.get("scope", f"{resource}:{right}")):
         raise Forbidden("The key's scopes do not cover this operation.")
     connection.scope["state"]["caller"] = caller
 

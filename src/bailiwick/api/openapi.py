@@ -20,11 +20,15 @@ from litestar.handlers import HTTPRouteHandler
 
 from bailiwick import __version__
 from bailiwick.api.control import agent
+from bailiwick.api.gateway.model_calls import ENDPOINTS
 
 _CONTRACTS = ("governance", "hosted-agents", "operations", "company", "network")
 _METHODS = ("get", "post", "put", "patch", "delete")
 # Served in front of the web framework, which therefore does not know them.
-_IN_FRONT = {agent.OPERATION: ("post", "/api/v1/agent/run")}
+_IN_FRONT = {
+    agent.OPERATION: ("post", "/api/v1/agent/run"),
+    **{endpoint.operation: ("post", path) for path, endpoint in ENDPOINTS.items()},
+}
 
 
 class ContractBroken(Exception):

@@ -2,8 +2,16 @@
 
 from bailiwick.invocations.agent_runs import AgentRuns
 from bailiwick.invocations.calls import Outcome
-from bailiwick.invocations.dispatch.breaker import CircuitBreaker
-from bailiwick.invocations.dispatch.exchange import Exchange
+from bailiwick.invocations.deployments import Deployment, ModelList
+from bailiwick.invocations.dialects import Dialect as ModelDialect
+from bailiwick.invocations.dispatch.opening import open_upstreams
+from bailiwick.invocations.dispatch.upstreams import Upstreams
+from bailiwick.invocations.errors import (
+    REFUSALS,
+    CallRateLimited,
+    ProviderRefused,
+    WorkspaceMismatch,
+)
 from bailiwick.invocations.estimates import estimate_micros
 from bailiwick.invocations.kill_switches import Scope as SwitchScope
 from bailiwick.invocations.kill_switches import (
@@ -18,10 +26,15 @@ from bailiwick.invocations.kill_switches import engage as engage_switch
 from bailiwick.invocations.kill_switches import engage_for as engage_switch_for
 from bailiwick.invocations.kill_switches import lift as lift_switch
 from bailiwick.invocations.kill_switches import lift_for as lift_switch_for
-from bailiwick.invocations.model_list import Deployment, ModelListInvalid, load_models
+from bailiwick.invocations.model_calls import ModelCall, ModelCalls
+from bailiwick.invocations.model_list import ModelListInvalid, load_models, models_of
+from bailiwick.invocations.model_target import ModelResponse
+from bailiwick.invocations.model_terms import ModelTermsCache
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prices import MOST_TOKENS
+from bailiwick.invocations.relaying import stream_error, stream_of_nothing
 from bailiwick.invocations.requests import Decision
+from bailiwick.invocations.running import Running as RunningCall
 from bailiwick.invocations.runs import RunPage, get_run, list_runs
 from bailiwick.invocations.sweeper import sweep
 from bailiwick.invocations.tables import Invocation as Trace
@@ -38,15 +51,23 @@ from bailiwick.invocations.traces import (
 
 __all__ = [
     "MOST_TOKENS",
+    "REFUSALS",
     "AgentRuns",
-    "CircuitBreaker",
+    "CallRateLimited",
     "Decision",
     "Deployment",
-    "Exchange",
+    "ModelCall",
+    "ModelCalls",
+    "ModelDialect",
+    "ModelList",
     "ModelListInvalid",
+    "ModelResponse",
+    "ModelTermsCache",
     "Outcome",
     "Pipeline",
+    "ProviderRefused",
     "RunPage",
+    "RunningCall",
     "Switch",
     "SwitchPage",
     "SwitchScope",
@@ -54,6 +75,8 @@ __all__ = [
     "Trace",
     "TracePage",
     "TraceStatus",
+    "Upstreams",
+    "WorkspaceMismatch",
     "engage_everything",
     "engage_switch",
     "engage_switch_for",
@@ -68,8 +91,12 @@ __all__ = [
     "list_switches",
     "list_traces",
     "load_models",
+    "models_of",
+    "open_upstreams",
     "raw_cost_micros",
     "requested_model",
+    "stream_error",
+    "stream_of_nothing",
     "sweep",
     "utility",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
@@ -12,10 +11,9 @@ from bailiwick import registry
 from bailiwick.billing import Terms
 from bailiwick.identity import Caller
 from bailiwick.invocations.calls import Call, Outcome
-from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.dispatch.templates import TemplateTarget
+from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import BaaRequired, TemplateNotFound, TenantNotFound
-from bailiwick.invocations.model_list import Deployment
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.records import AGENT_RUN
 from bailiwick.invocations.requests import Charge, InspectedText
@@ -31,10 +29,10 @@ class AgentRuns(msgspec.Struct, frozen=True):
 
     pipeline: Pipeline
     terms: TermsCache
-    exchange: Exchange
-    deployments: Sequence[Deployment]
+    upstreams: Upstreams
+    model: str | None
+    """The model that hosted templates use; None: their own engines."""
     price_micros: int
-    timeout_seconds: float
 
     async def run(self, caller: Caller, agent_id: str, message: str, system_prompt_override: str | None) -> Outcome:
         """Runs one template under governance and returns the settled outcome.
@@ -59,9 +57,8 @@ class AgentRuns(msgspec.Struct, frozen=True):
             template=template,
             context=context,
             price_micros=self.price_micros,
-            deployments=self.deployments,
-            exchange=self.exchange,
-            timeout_seconds=self.timeout_seconds,
+            model=self.model,
+            upstreams=self.upstreams,
         )
         return await self.pipeline.invoke(
             Call(

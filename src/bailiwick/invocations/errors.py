@@ -186,3 +186,15 @@ class BaaRequired(Forbidden):
     """This line of business needs a signed Business Associate Agreement (BAA) before agents may run."""
 
     code = "BAA_REQUIRED"
+
+
+REFUSALS = (
+    AllowanceExhausted,
+    CallRateLimited,
+    InvocationBlocked,
+    OutputBlocked,
+    KilledBySwitch,
+    ModelNotAllowed,
+    WorkspaceMismatch,
+)
+"""What governance refuses (KILL), as against what is wrong with a request or fails."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 
-from bailiwick.invocations.model_list import Deployment, load_models
+from bailiwick.invocations.deployments import Deployment
+from bailiwick.invocations.model_list import models_of
 from bailiwick.invocations.prices import cost_micros
 from bailiwick.settings import settings
 
@@ -16,15 +16,10 @@ _OUTPUT_SHARES = (("claude", 0.8), ("gpt-4", 0.6), ("o1", 2.0), ("o3", 2.0), ("o
 _OTHER_SHARE = 0.5
 
 
-@lru_cache(maxsize=4)
-def _models(path: Path | None) -> dict[str, list[Deployment]]:
-    return load_models(path)
-
-
-def _places(model: str) -> list[Deployment]:
+def _places(model: str) -> Sequence[Deployment]:
     """Where a model is served; one that is not in the list is priced by its name, an unknown one dearly."""
-    known = _models(settings().models).get(model)
-    return known or [Deployment(name=model, provider="", model=model, dialect="openai", base_url="")]
+    known = models_of(settings().models).find(model)
+    return known or [Deployment(name=model, provider="", model=model, protocol="openai", base_url="")]
 
 
 def guess_output_tokens(model: str, input_tokens: int) -> int:

@@ -1,13 +1,14 @@
-"""Models and their providers, from a YAML file with LiteLLM's `model_list`.
+"""Models and their providers, from a YAML file in LiteLLM's form.
 
     model_list:
       - model_name: fast
         litellm_params:
           model: openai/gpt-4o-mini
-          api_base: https://api.openai.com/v1
           api_key: os.environ/OPENAI_API_KEY
-          input_cost_per_token: 0.00000015
         model_info: {mode: chat}
+    router_settings:
+      num_retries: 2
+      fallbacks: [{fast: [careful]}]
 
 Several entries of one `model_name` are deployments of one model.
 """
@@ -15,37 +16,23 @@ Several entries of one `model_name` are deployments of one model.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 import yaml
 
-Dialect = Literal["openai", "anthropic", "azure"]
+from bailiwick.invocations.deployments import Deployment, ModelList, Routing
+from bailiwick.invocations.dialects import Dialect
+from bailiwick.invocations.providers import UnknownProvider, default_base_url, find_provider, protocol_of
 
-# How LiteLLM's provider prefix is spoken to: dialect and default base URL.
-_PROVIDERS: Mapping[str, tuple[Dialect, str | None]] = {
-    "openai": ("openai", "https://api.openai.com/v1"),
-    "text-completion-openai": ("openai", "https://api.openai.com/v1"),
-    "anthropic": ("anthropic", "https://api.anthropic.com"),
-    "azure": ("azure", None),
-    "ollama": ("openai", "http://127.0.0.1:11434/v1"),
-    "ollama_chat": ("openai", "http://127.0.0.1:11434/v1"),
-    "hosted_vllm": ("openai", None),
-    "vllm": ("openai", None),
-    "groq": ("openai", "https://api.groq.com/openai/v1"),
-    "mistral": ("openai", "https://api.mistral.ai/v1"),
-    "deepseek": ("openai", "https://api.deepseek.com/v1"),
-    "openrouter": ("openai", "https://openrouter.ai/api/v1"),
-    "together_ai": ("openai", "https://api.together.xyz/v1"),
-    "fireworks_ai": ("openai", "https://api.fireworks.ai/inference/v1"),
-    "xai": ("openai", "https://api.x.ai/v1"),
-    "perplexity": ("openai", "https://api.perplexity.ai"),
-    "lm_studio": ("openai", None),
-    "litellm_proxy": ("openai", None),
-    "openai_like": ("openai", None),
-    "custom_openai": ("openai", None),
+_DEFAULT_OUTPUT_TOKENS = 4096
+_ENDPOINTS = {
+    "/chat/completions": Dialect.CHAT,
+    "/messages": Dialect.MESSAGES,
+    "/responses": Dialect.RESPONSES,
 }
 
 
@@ -53,37 +40,23 @@ class ModelListInvalid(ValueError):
     """The model list cannot be used; the message names file, entry and field."""
 
 
-class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """One place where a model is served."""
-
-    name: str
-    """The name that callers use (`model_name`)."""
-    provider: str
-    model: str
-    """The provider's name of the model."""
-    dialect: Dialect
-    base_url: str
-    api_key: str | None = None
-    api_version: str | None = None
-    input_price: float | None = None
-    """USD for one input token, when the file says so."""
-    output_price: float | None = None
-    max_output_tokens: int = 4096
-    timeout_seconds: float | None = None
-    weight: int = 1
-    headers: Mapping[str, str] = {}
-
-    @property
-    def key(self) -> str:
-        """What tells this deployment from others, for its circuit breaker."""
-        return f"{self.provider}/{self.model}@{self.base_url}"
-
-
 Price = Annotated[float, msgspec.Meta(ge=0, le=1)]  # USD for one token; also refuses NaN
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+Retries = Annotated[int, msgspec.Meta(ge=0, le=10)]
+Weight = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
-class _Parameters(msgspec.Struct, kw_only=True):
-    """What is read of `litellm_params`, by LiteLLM's names; the rest is ignored."""
+class _Prices(msgspec.Struct, kw_only=True):
+    input_cost_per_token: Price | None = None
+    output_cost_per_token: Price | None = None
+    cache_read_input_token_cost: Price | None = None
+    cache_creation_input_token_cost: Price | None = None
+    output_cost_per_reasoning_token: Price | None = None
+
+
+class _Parameters(_Prices, kw_only=True):
+    """What is read of `litellm_params`, by LiteLLM's names."""
 
     model: str
     custom_llm_provider: str | None = None
@@ -91,26 +64,41 @@ class _Parameters(msgspec.Struct, kw_only=True):
     base_url: str | None = None
     api_key: str | None = None
     api_version: str | None = None
-    input_cost_per_token: Price | None = None
-    output_cost_per_token: Price | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
-    timeout: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
-    weight: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max_tokens: Tokens | None = None
+    timeout: Seconds | None = None
+    stream_timeout: Seconds | None = None
+    max_retries: Retries | None = None
+    weight: Weight | None = None
+    rpm: Weight | None = None
     extra_headers: dict[str, str | None] | None = None
 
 
-class _Info(msgspec.Struct, kw_only=True):
+class _Info(_Prices, kw_only=True):
     """What is read of `model_info`."""
 
-    input_cost_per_token: Price | None = None
-    output_cost_per_token: Price | None = None
-    max_output_tokens: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    mode: str | None = None
+    supported_endpoints: list[str] | None = None
+    max_input_tokens: Tokens | None = None
+    max_output_tokens: Tokens | None = None
 
 
 class _Entry(msgspec.Struct, kw_only=True):
     model_name: str
     litellm_params: _Parameters
     model_info: _Info | None = None
+
+
+class _Settings(msgspec.Struct, kw_only=True):
+    """What is read of `router_settings` and `litellm_settings`; of what both say, the first counts."""
+
+    num_retries: Retries | None = None
+    timeout: Seconds | None = None
+    request_timeout: Seconds | None = None
+    cooldown_time: Seconds | None = None
+    allowed_fails: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None = None
+    fallbacks: list[dict[str, list[str]]] | None = None
+    context_window_fallbacks: list[dict[str, list[str]]] | None = None
+    default_fallbacks: list[str] | None = None
 
 
 def _resolved(value: Any) -> Any:
@@ -123,57 +111,103 @@ def _resolved(value: Any) -> Any:
 
 
 def _deployment(raw: Any, where: str) -> Deployment:
+    resolved = _resolved(raw)
     try:
-        entry = msgspec.convert(_resolved(raw), _Entry, strict=False)
+        entry = msgspec.convert(resolved, _Entry, strict=False)
     except msgspec.ValidationError as error:
         raise ModelListInvalid(f"{where}: {error}") from None
     given, info = entry.litellm_params, entry.model_info or _Info()
-    prefix, model = _provider(given, where)
-    dialect, default_base = _PROVIDERS[prefix]
-    base_url = given.api_base or given.base_url or default_base
-    if not base_url:
-        raise ModelListInvalid(f"{where}: provider {prefix} needs litellm_params.api_base")
+    try:
+        provider, model = find_provider(given.model, given.custom_llm_provider)
+    except UnknownProvider as error:
+        raise ModelListInvalid(f"{where}: {error}") from None
+    protocol = protocol_of(provider)
+    base_url = (given.api_base or given.base_url or default_base_url(provider) or "").rstrip("/")
+    if not base_url and protocol != "litellm":
+        raise ModelListInvalid(f"{where}: provider {provider} needs litellm_params.api_base")
+    rest = {
+        name: value
+        for name, value in resolved["litellm_params"].items()
+        if name not in _Parameters.__struct_fields__ and value is not None
+    }
     return Deployment(
         name=entry.model_name,
-        provider=prefix,
+        provider=provider,
         model=model,
-        dialect=dialect,
-        base_url=base_url.rstrip("/"),
+        protocol=protocol,
+        base_url=base_url,
         api_key=given.api_key,
         api_version=given.api_version,
-        input_price=info.input_cost_per_token if given.input_cost_per_token is None else given.input_cost_per_token,
-        output_price=info.output_cost_per_token if given.output_cost_per_token is None else given.output_cost_per_token,
-        max_output_tokens=given.max_tokens or info.max_output_tokens or 4096,
+        endpoints=_endpoints(info, provider, base_url),
+        embeds=info.mode in (None, "embedding"),
+        input_price=_either(given, info, "input_cost_per_token"),
+        output_price=_either(given, info, "output_cost_per_token"),
+        cached_input_price=_either(given, info, "cache_read_input_token_cost"),
+        cache_write_price=_either(given, info, "cache_creation_input_token_cost"),
+        reasoning_price=_either(given, info, "output_cost_per_reasoning_token"),
+        max_input_tokens=info.max_input_tokens,
+        max_output_tokens=given.max_tokens or info.max_output_tokens or _DEFAULT_OUTPUT_TOKENS,
         timeout_seconds=given.timeout,
-        weight=1 if given.weight is None else given.weight,
+        stream_timeout_seconds=given.stream_timeout,
+        retries=given.max_retries,
+        weight=given.weight,
+        requests_per_minute=given.rpm,
         headers={name: value for name, value in (given.extra_headers or {}).items() if value is not None},
+        options=rest if protocol == "litellm" else {},
     )
 
 
-def _provider(given: _Parameters, where: str) -> tuple[str, str]:
-    """The provider and its name of the model, from `<provider>/<model>`, `custom_llm_provider` or a well-known name."""
-    prefix, separator, model = given.model.partition("/")
-    custom = given.custom_llm_provider
-    if custom is not None and custom in _PROVIDERS:
-        return custom, model if prefix == custom and separator else given.model
-    if separator and prefix in _PROVIDERS:
-        return prefix, model
-    return _guess(given.model, where), given.model
+def _either(given: _Prices, info: _Prices, field: str) -> float | None:
+    own: float | None = getattr(given, field)
+    told: float | None = getattr(info, field)
+    return told if own is None else own
 
 
-def _guess(model: str, where: str) -> str:
-    """LiteLLM takes well-known names without a prefix."""
-    if model.startswith("claude"):
-        return "anthropic"
-    if model.startswith(("gpt-", "o1", "o3", "o4", "text-embedding-", "chatgpt")):
-        return "openai"
-    raise ModelListInvalid(f"{where}: unknown provider in model {model!r}; write <provider>/<model>")
+def _endpoints(info: _Info, provider: str, base_url: str) -> tuple[Dialect, ...] | None:
+    """The dialects that a deployment speaks, where that does not follow from its protocol."""
+    if info.supported_endpoints is not None:
+        told = {endpoint.removeprefix("/v1") for endpoint in info.supported_endpoints}
+        return tuple(dialect for path, dialect in _ENDPOINTS.items() if path in told)
+    if info.mode == "responses":
+        return (Dialect.RESPONSES,)
+    if info.mode not in (None, "chat", "completion"):
+        return ()
+    has_responses = base_url.endswith("/openai/v1") if provider == "azure" else base_url == "https://api.openai.com/v1"
+    return (Dialect.CHAT, Dialect.RESPONSES) if has_responses else None
 
 
-def load_models(path: Path | None) -> dict[str, list[Deployment]]:
-    """The deployments of each model name, in the file's order; none without a file. Raises ModelListInvalid."""
+def _settings(document: Mapping[str, Any], path: Path) -> Routing:
+    both = []
+    for section in ("router_settings", "litellm_settings"):
+        try:
+            both.append(msgspec.convert(_resolved(document.get(section) or {}), _Settings, strict=False))
+        except msgspec.ValidationError as error:
+            raise ModelListInvalid(f"{path}: {section}: {error}") from None
+
+    def told(*fields: str) -> Any:
+        values = (getattr(settings, field) for settings in both for field in fields)
+        return next((value for value in values if value is not None), None)
+
+    fallbacks = _merged(told("fallbacks") or ())
+    return Routing(
+        retries=told("num_retries"),
+        timeout_seconds=told("timeout", "request_timeout"),
+        cooldown_seconds=told("cooldown_time"),
+        allowed_fails=told("allowed_fails"),
+        fallbacks=fallbacks,
+        context_window_fallbacks=_merged(told("context_window_fallbacks") or ()),
+        default_fallbacks=told("default_fallbacks") or fallbacks.get("*", ()),
+    )
+
+
+def _merged(items: Iterable[Mapping[str, Sequence[str]]]) -> dict[str, Sequence[str]]:
+    return {name: tuple(others) for item in items for name, others in item.items()}
+
+
+def load_models(path: Path | None) -> ModelList:
+    """The model list of a file; an empty one without a file. Raises ModelListInvalid."""
     if path is None:
-        return {}
+        return ModelList()
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -185,4 +219,14 @@ def load_models(path: Path | None) -> dict[str, list[Deployment]]:
     for position, entry in enumerate(entries):
         deployment = _deployment(entry, f"{path}: model_list[{position}]")
         models.setdefault(deployment.name, []).append(deployment)
-    return models
+    listed = ModelList(models=models, routing=_settings(document, path))
+    for name in listed.routing.fallback_names():
+        if not listed.find(name):
+            raise ModelListInvalid(f"{path}: fallbacks: {name!r} is not in the model list")
+    return listed
+
+
+@lru_cache(maxsize=4)
+def models_of(path: Path | None) -> ModelList:
+    """The same, read once in a process."""
+    return load_models(path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 from bailiwick.invocations.calls import EventStream
 from bailiwick.invocations.dialects import (
@@ -14,6 +15,7 @@ from bailiwick.invocations.dialects import (
     StreamRelay,
     TokenUsage,
     encode_event,
+    error_event,
     stream_reader,
 )
 from bailiwick.invocations.errors import AllowanceExhausted, KilledBySwitch, OutputBlocked
@@ -29,6 +31,24 @@ def inspected(position: Position) -> InspectedText:
     """A position of a body as inspection takes it."""
     label = position.label
     return InspectedText(position.text, position.field, "" if label in _TELL_NOTHING else label, position.is_read_only)
+
+
+def stream_of_nothing(dialect: Dialect) -> bytes:
+    """A whole stream of a model that says nothing because policy stopped it."""
+    return b"".join(map(encode_event, stream_reader(dialect).cut(CutReason.POLICY)))
+
+
+def stream_error(
+    dialect: Dialect, status: int, code: str, message: str, *, provider_body: Mapping[str, Any] | None = None
+) -> bytes:
+    """The event that ends a stream which has begun with an error: `provider_body` where it is the provider's own, in
+    the form that the client's dialect has for errors."""
+    if provider_body is None or dialect is Dialect.RESPONSES:
+        theirs = provider_body.get("error") if provider_body is not None else None
+        if isinstance(theirs, dict):
+            message = str(theirs.get("message") or message)
+        return encode_event(error_event(dialect, status, message=message, code=code))
+    return encode_event(("error" if dialect is Dialect.MESSAGES else None, dict(provider_body)))
 
 
 class RelayedEvents:

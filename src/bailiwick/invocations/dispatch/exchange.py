@@ -30,13 +30,20 @@ class TargetRefused(TargetUnavailable):
         self.body = body
 
 
-class _TryAgain(Exception):
+class NoConnection(Exception):
+    """No answer has begun; the message says why."""
+
+    after_seconds: float | None = None
+    """When to try again, if the target tells."""
+
+
+class _TryAgain(NoConnection):
     def __init__(self, reason: str, after_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.after_seconds = after_seconds
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds of a Retry-After header (RFC 9110 §10.2.3): a number or a date."""
     if not value:
         return None
@@ -65,7 +72,6 @@ class Exchange:
         Tries again on 408, 429, 5xx and connection errors, as long as no answer has begun. Raises TargetRefused for
         another status, TargetTimeout, TargetUnavailable.
         """
-        self._outbound.check(url)
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         for attempt in range(1, self._attempts + 1):
             if not self._breaker.allows(target):
@@ -73,9 +79,10 @@ class Exchange:
             response: aiohttp.ClientResponse | None = None
             try:
                 async with asyncio.timeout_at(deadline):
-                    response = await self._send(url, headers, body, timeout_seconds)
+                    sent = {"content-type": "application/json", **headers}
+                    response = await self.send(url, sent, body, timeout_seconds)
                     await self._check(target, response)
-            except _TryAgain as reason:
+            except NoConnection as reason:
                 self._breaker.failed(target)
                 wait = reason.after_seconds
                 if wait is None:
@@ -113,31 +120,36 @@ class Exchange:
                 response.close()
             return
 
-    async def _send(
+    async def send(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
     ) -> aiohttp.ClientResponse:
+        """Posts a body once; the answer, whatever its status, unread. To be closed by the caller.
+
+        Raises NoConnection, AddressRefused, and TimeoutError after `timeout_seconds`, which also bound the reading.
+        """
+        self._outbound.check(url)
         try:
             return await self._outbound.session.post(
                 url,
                 data=body,
-                headers={"content-type": "application/json", **headers},
+                headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=self._connect_seconds),
                 allow_redirects=False,
             )
         except aiohttp.InvalidURL:
             raise AddressRefused("this is not a URL that can be called") from None
         except aiohttp.ServerTimeoutError:
-            raise _TryAgain("no connection in time") from None
+            raise NoConnection("no connection in time") from None
         except aiohttp.ClientError as error:
             if isinstance(error.__cause__, AddressRefused):
                 raise error.__cause__ from None
-            raise _TryAgain(type(error).__name__) from None
+            raise NoConnection(type(error).__name__) from None
 
     async def _check(self, target: str, response: aiohttp.ClientResponse) -> None:
         if 200 <= response.status < 300:
             return
         if response.status in (408, 429) or response.status >= 500:
-            after = _retry_after(response.headers.get("retry-after"))
+            after = retry_after(response.headers.get("retry-after"))
             response.close()
             raise _TryAgain(f"status {response.status}", after)
         body = b""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from bailiwick import dlp
-from bailiwick.invocations.dispatch import models
-from bailiwick.invocations.dispatch.exchange import Exchange
-from bailiwick.invocations.errors import TargetUnavailable
-from bailiwick.invocations.model_list import Deployment
-from bailiwick.invocations.prices import cost_micros, most_tokens
+from bailiwick.invocations.dialects import Dialect
+from bailiwick.invocations.dispatch.upstreams import ModelRequest, Upstreams
+from bailiwick.invocations.errors import ProviderRefused, TargetUnavailable
+from bailiwick.invocations.prices import most_tokens
 from bailiwick.invocations.requests import InspectedText, Usage
 from bailiwick.registry import AgentTemplate, TemplateContext, TemplateInput, TemplateResult, model_messages
 
@@ -28,10 +27,9 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
     template: AgentTemplate
     context: Callable[[], Awaitable[TemplateContext]] | TemplateContext
     price_micros: int
-    deployments: Sequence[Deployment]
-    """Where the model is served, tried in this order; none: the template's own engine answers."""
-    exchange: Exchange
-    timeout_seconds: float
+    model: str | None
+    """The model that words the response; None: the template's own engine answers."""
+    upstreams: Upstreams
     kind: str = "template"
 
     @property
@@ -41,15 +39,14 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     def worst_case_micros(self, texts: Sequence[InspectedText]) -> int:
         """The price of a run and, with a model, the dearest answer to the longest prompt it can get."""
-        if not self.deployments:
+        if self.model is None:
             return self.price_micros
         tokens = sum(most_tokens(inspected.text) for inspected in texts) + _MOST_FACT_BYTES + _MESSAGE_OVERHEAD_TOKENS
         bare = TemplateResult(response="", facts="", structured={}, input_units=0, output_units=0)
         frame = model_messages(self.template, TemplateInput(message="", context=_SPECIMEN), bare)
         tokens += sum(most_tokens(message["content"]) for message in frame)
-        return self.price_micros + max(
-            cost_micros(deployment, tokens, deployment.max_output_tokens) for deployment in self.deployments
-        )
+        most_output = self.upstreams.most_output_tokens(self.model)
+        return self.price_micros + self.upstreams.worst_case_micros(self.model, tokens, most_output)
 
     async def dispatch(self, texts: Sequence[str], usage: Usage) -> str:
         """The run's response. Raises TargetUnavailable and its kin when the model fails."""
@@ -58,21 +55,36 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
             message=texts[0], system_prompt_override=texts[1] if len(texts) > 1 else None, context=context
         )
         result = self.template.run(given)
-        if not self.deployments:
+        if self.model is None:
             usage.model = self.template.engine
             usage.input_tokens, usage.output_tokens = result.input_units, result.output_units
             usage.cost_micros = self.price_micros
             return result.response
         messages = model_messages(self.template, given, msgspec.structs.replace(result, facts=_for_model(result.facts)))
-        for deployment in self.deployments[:-1]:
-            with contextlib.suppress(TargetUnavailable):
-                return await self._ask(deployment, messages, usage)
-        return await self._ask(self.deployments[-1], messages, usage)
-
-    async def _ask(self, deployment: Deployment, messages: models.Messages, usage: Usage) -> str:
-        answer = await models.complete(self.exchange, deployment, messages, usage, timeout_seconds=self.timeout_seconds)
+        request = ModelRequest(
+            dialect=Dialect.CHAT,
+            body={"model": self.model, "messages": messages},
+            most_output_tokens=self.upstreams.most_output_tokens(self.model),
+            most_input_tokens=sum(most_tokens(message["content"]) for message in messages),
+        )
+        try:
+            answer = await self.upstreams.complete(self.model, request, usage)
+        except ProviderRefused as refused:  # what it says is for the operator, not for who runs an agent
+            raise TargetUnavailable(refused.message) from None
         usage.cost_micros += self.price_micros
-        return answer
+        if usage.raw_cost_micros is not None:
+            usage.raw_cost_micros += self.price_micros
+        return _text(answer.body)
+
+
+def _text(completion: Mapping[str, Any]) -> str:
+    """The text of a chat completion. Raises TargetUnavailable when there is none."""
+    match completion:
+        case {"choices": [{"message": {"content": str(text)}}, *_]}:
+            return text
+        case {"choices": [{"message": {}}, *_]}:
+            return ""
+    raise TargetUnavailable("The model's answer held no choice.")
 
 
 def _for_model(facts: str) -> str:

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
 
 import msgspec
 
-from bailiwick.invocations.dialects import Dialect, ServerEvent
-from bailiwick.invocations.model_list import Deployment
+from bailiwick.invocations import prices
+from bailiwick.invocations.deployments import Deployment
+from bailiwick.invocations.dialects import (
+    AnswerUnreadable,
+    Dialect,
+    InvalidBody,
+    ServerEvent,
+    TokenUsage,
+    ask_for_usage,
+    cap_output,
+    input_tokens_bound,
+    output_bound,
+    translate_answer,
+    translate_request,
+    usage_of,
+)
+from bailiwick.invocations.dispatch.accounting import answer_bytes, count, estimate
+from bailiwick.invocations.dispatch.model_streams import OpenStream
+from bailiwick.invocations.dispatch.routing import Router
+from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Wire, WireAnswer, WireStream
+from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.invocations.requests import Usage
+
+# OpenAI's reasoning models refuse `max_tokens`; other servers may know nothing else.
+_REASONING = re.compile(r"o\d|gpt-5")
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,37 +80,198 @@ class ModelStream(Protocol):
         ...
 
 
+class _Sent(msgspec.Struct, frozen=True):
+    """What a deployment was asked: the dialect, and the body in it."""
+
+    dialect: Dialect
+    body: dict[str, Any]
+
+
 class Upstreams:
-    """The models of one process."""
+    """The models of one process. `wires` are the ways of speaking to them: `litellm` for that protocol, `http` else."""
+
+    def __init__(
+        self,
+        router: Router,
+        http: Wire,
+        litellm: Wire | None = None,
+        *,
+        first_token_seconds: float = 60,
+        idle_seconds: float = 60,
+    ) -> None:
+        self._router = router
+        self._http = http
+        self._litellm = litellm
+        self._first_token_seconds = first_token_seconds
+        self._idle_seconds = idle_seconds
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Every model name of the model list, wildcards as they stand there."""
+        return list(self._router.models.models)
 
     def deployments(self, model: str) -> Sequence[Deployment]:
         """Every deployment that a call of `model` may reach, fallbacks included; empty: an unknown model."""
-        raise NotImplementedError
+        return self._router.deployments(model)
 
     def worst_case_micros(self, model: str, input_tokens: int, output_tokens: int) -> int:
         """The most that so many tokens can cost, at the dearest of those deployments and without any discount."""
-        raise NotImplementedError
+        return max(
+            (
+                prices.worst_case_micros(place, _taken(place, input_tokens), output_tokens)
+                for place in self.deployments(model)
+            ),
+            default=0,
+        )
 
     def most_output_tokens(self, model: str) -> int:
         """The bound of an answer when the client sets none."""
-        raise NotImplementedError
+        return max((place.max_output_tokens for place in self.deployments(model)), default=0)
 
     def affordable_output_tokens(self, model: str, input_tokens: int, micros: int) -> int:
         """How many output tokens `micros` pay for after the input, at the dearest deployment; 0 or less: none."""
-        raise NotImplementedError
+        return min(
+            (
+                prices.affordable_output_tokens(place, _taken(place, input_tokens), micros)
+                for place in self.deployments(model)
+            ),
+            default=0,
+        )
 
     async def complete(self, model: str, request: ModelRequest, usage: Usage) -> ModelAnswer:
         """The whole answer. Keeps `usage` current. Raises ProviderRefused, TargetTimeout, TargetUnavailable, and
         InvalidBody and Untranslatable for what no deployment can be asked."""
-        raise NotImplementedError
+
+        async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireAnswer]:
+            sent = _sent(deployment, request)
+            attempt = self._attempt(deployment, sent, request, seconds)
+            return sent, await self._wire(deployment).whole(attempt)
+
+        deployment, (sent, answer) = await self._router.run(model, request.dialect, ask)
+        told = usage_of(sent.dialect, answer.body)
+        if told is not None:
+            count(deployment, usage, told)
+        else:  # a server that tells no usage is charged by the upper bound
+            output = min(answer_bytes(sent.dialect, answer.body), request.most_output_tokens)
+            estimate(deployment, usage, _most_input(request, sent), output)
+        try:
+            body = translate_answer(sent.dialect, request.dialect, answer.body, request.body, created=int(time.time()))
+        except AnswerUnreadable:
+            self._router.breaker.failed(deployment.key)
+            raise TargetUnavailable("The model's answer could not be read.") from None
+        self._router.breaker.succeeded(deployment.key)
+        return ModelAnswer(deployment=deployment, body=body, headers=answer.headers)
 
     @asynccontextmanager
     async def stream(self, model: str, request: ModelRequest, usage: Usage) -> AsyncIterator[ModelStream]:
-        """The answer as it comes; its connection is closed when the context ends. `usage` is current at each step: until
-        the provider tells its own count, the upper bound of what went over the wire. Raises as `complete`."""
-        raise NotImplementedError
-        yield
+        """The answer as it comes; its connection is closed when the context ends. `usage` is current at each step:
+        until the provider tells its own count, the upper bound of what went over the wire. Raises as `complete`."""
+        started = time.perf_counter()
+        async with AsyncExitStack() as connection:
+
+            async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireStream]:
+                sent = _sent(deployment, request)
+                attempt = self._attempt(deployment, sent, request, seconds)
+                opened = await connection.enter_async_context(self._wire(deployment).stream(attempt))
+                return sent, opened
+
+            deployment, (sent, opened) = await self._router.run(model, request.dialect, ask)
+            answer = OpenStream(
+                opened,
+                deployment=deployment,
+                provider=sent.dialect,
+                client=request.dialect,
+                request=request.body,
+                usage=usage,
+                breaker=self._router.breaker,
+                input_tokens=_most_input(request, sent),
+                most_output_tokens=request.most_output_tokens,
+                started=started,
+            )
+            try:
+                yield answer
+            finally:
+                answer.close()
 
     async def embed(self, model: str, body: dict[str, Any], usage: Usage) -> ModelAnswer:
         """Embeddings: `body` and the answer in OpenAI's form (`POST /embeddings`). Raises as `complete`."""
-        raise NotImplementedError
+
+        async def ask(deployment: Deployment, seconds: float) -> WireAnswer:
+            if not deployment.embeds or deployment.protocol == "anthropic":
+                raise InvalidBody("model", "this model makes no embeddings")
+            attempt = Attempt(
+                deployment=deployment, dialect=None, body={**body, "model": deployment.model}, timeout_seconds=seconds
+            )
+            return await self._wire(deployment).whole(attempt)
+
+        deployment, answer = await self._router.run(model, Dialect.CHAT, ask)
+        told = usage_of(Dialect.CHAT, answer.body)
+        if told is not None:
+            count(deployment, usage, TokenUsage(input=told.input))
+        else:
+            estimate(deployment, usage, input_tokens_bound(Dialect.CHAT, body), 0)
+        self._router.breaker.succeeded(deployment.key)
+        return ModelAnswer(deployment=deployment, body=answer.body, headers=answer.headers)
+
+    def _wire(self, deployment: Deployment) -> Wire:
+        if deployment.protocol != "litellm":
+            return self._http
+        if self._litellm is None:
+            raise NoAnswer("the litellm library is not installed", may_pass=False)
+        return self._litellm
+
+    def _attempt(self, deployment: Deployment, sent: _Sent, request: ModelRequest, seconds: float) -> Attempt:
+        return Attempt(
+            deployment=deployment,
+            dialect=sent.dialect,
+            body=sent.body,
+            headers=request.headers if sent.dialect is request.dialect else {},
+            timeout_seconds=seconds,
+            first_token_seconds=min(seconds, deployment.stream_timeout_seconds or self._first_token_seconds),
+            idle_seconds=deployment.stream_timeout_seconds or self._idle_seconds,
+        )
+
+
+def _taken(deployment: Deployment, input_tokens: int) -> int:
+    """What a deployment takes of an input at most: it refuses what does not fit into its context window."""
+    return min(input_tokens, deployment.max_input_tokens or input_tokens)
+
+
+def _dialect_for(deployment: Deployment, client: Dialect) -> Dialect:
+    """The dialect that a deployment is asked in: the client's if it speaks it. Raises InvalidBody."""
+    for dialect in (client, Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES):
+        if dialect in deployment.speaks:
+            return dialect
+    raise InvalidBody("model", "this model does not write answers")
+
+
+def _sent(deployment: Deployment, request: ModelRequest) -> _Sent:
+    """A request as one deployment gets it. Raises InvalidBody and Untranslatable."""
+    client = request.dialect
+    provider = _dialect_for(deployment, client)
+    chat_key = "max_completion_tokens" if _REASONING.match(deployment.model) else "max_tokens"
+    most = request.most_output_tokens
+    if output_bound(client, request.body) is None:
+        most = min(most, deployment.max_output_tokens * _choices(request.body))
+    body = translate_request(client, provider, request.body, default_max_tokens=most, chat_key=chat_key)
+    body = cap_output(provider, body, most, chat_key=chat_key)  # a new object: it may be written to
+    body["model"] = deployment.model
+    if request.stream:
+        body["stream"] = True
+        if provider is Dialect.CHAT:
+            body, _ = ask_for_usage(body)
+    else:
+        body.pop("stream", None)
+        body.pop("stream_options", None)
+    return _Sent(provider, body)
+
+
+def _choices(body: Mapping[str, Any]) -> int:
+    choices = body.get("n")
+    return choices if isinstance(choices, int) and choices > 0 else 1
+
+
+def _most_input(request: ModelRequest, sent: _Sent) -> int:
+    if request.most_input_tokens is not None:
+        return request.most_input_tokens
+    return input_tokens_bound(sent.dialect, sent.body)

@@ -1,0 +1,79 @@
+"""What plain ASGI applications need that stand in front of the web framework: bodies, answers, leaving callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from litestar.types import Receive, Scope, Send
+
+from bailiwick.api.errors import HttpRefused
+from bailiwick.kernel.errors import InvalidInput
+
+Headers = Sequence[tuple[bytes, bytes]]
+Result = TypeVar("Result")
+
+
+async def read_body(scope: Scope, receive: Receive, *, most_bytes: int, timeout_seconds: float) -> bytes:
+    """The whole body. Raises HttpRefused (413, 408) and InvalidInput for one that breaks off."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > most_bytes:
+            raise HttpRefused(413)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise InvalidInput("The body ended before it was whole.")
+                pieces.append(message["body"])
+                size += len(message["body"])
+                if size > most_bytes:
+                    raise HttpRefused(413)
+                if not message["more_body"]:
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except TimeoutError:
+        raise HttpRefused(408) from None
+
+
+async def until_disconnect(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
+    """Awaits work that may take long; cancels it when the caller goes, so that it is settled and its target stopped.
+
+    Raises CancelledError when the caller has gone. The body has been read before.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+        return await task
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody cancels the present task, as against work in it that was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def send_whole(send: Send, status: int, headers: Headers, content: bytes = b"") -> None:
+    """An answer in one piece."""
+    length = (b"content-length", str(len(content)).encode())
+    await send_start(send, status, [*headers, length] if status != 204 else headers)
+    await send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+async def send_start(send: Send, status: int, headers: Headers) -> None:
+    """The head of an answer."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+async def send_piece(send: Send, content: bytes, *, more: bool = True) -> None:
+    """A piece of an answer's body; the last with `more` False."""
+    await send({"type": "http.response.body", "body": content, "more_body": more})

@@ -1,0 +1,32 @@
+"""What tells the three forms of model calls apart over HTTP."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from bailiwick.invocations import ModelDialect
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of the contract."""
+
+    operation: str
+    path: str
+    dialect: ModelDialect
+    required: tuple[str, ...]
+    """Members without which a body is none."""
+    nothing: dict[str, Any]
+    """An answer in which the model says nothing."""
+    is_anthropic: bool = False
+
+    def empty_answer(self, identifier: str, model: str) -> dict[str, Any]:
+        """What the contract answers to a call that was killed and whose caller wants to understand it."""
+        created: dict[str, Any] = {key: int(time.time()) for key in ("created", "created_at") if key in self.nothing}
+        return {"id": identifier, "model": model, **self.nothing, **created}
+
+    def error_body(self, body: dict[str, Any]) -> dict[str, Any]:
+        """An error in this form."""
+        return {"type": "error", **body} if self.is_anthropic else body

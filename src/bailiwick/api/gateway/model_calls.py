@@ -1,0 +1,208 @@
+"""`/v1/chat/completions`, `/v1/messages` and `/v1/responses`: model calls, as plain ASGI in front of the web framework.
+
+An error before the first byte is an HTTP answer; after it, an event of the stream's own dialect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+import structlog
+from litestar.types import Receive, Scope, Send
+
+from bailiwick.api import asgi
+from bailiwick.api.authentication import allows, bearer_token_of
+from bailiwick.api.errors import HttpRefused, allowed, as_domain_error
+from bailiwick.api.gateway import call_headers, chat, messages, responses
+from bailiwick.api.gateway.endpoints import Endpoint
+from bailiwick.api.gateway.provider_errors import PROVIDER, MissingKey
+from bailiwick.identity import Caller, authenticate
+from bailiwick.invocations import (
+    REFUSALS,
+    CallRateLimited,
+    ModelCall,
+    ModelCalls,
+    ModelResponse,
+    ProviderRefused,
+    RunningCall,
+    WorkspaceMismatch,
+    stream_error,
+    stream_of_nothing,
+)
+from bailiwick.kernel.errors import BailiwickError, Forbidden, InvalidInput
+from bailiwick.kernel.ids import Prefix, encode, uuid7
+from bailiwick.kernel.runtime import runtime
+
+ENDPOINTS = {endpoint.path: endpoint for endpoint in (chat.ENDPOINT, messages.ENDPOINT, responses.ENDPOINT)}
+_ALLOW = allowed(["POST"])
+_SCOPE = "proxy"
+_JSON = [(b"content-type", b"application/json")]
+_EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect events into larger pieces
+]
+_json = msgspec.json.Encoder()
+_log = structlog.get_logger(__name__)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        self.endpoint = endpoint
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.headers = call_headers.headers_of(scope["headers"])
+        self.body: dict[str, Any] = {}
+        self.running: RunningCall | None = None
+        self.has_begun = False
+
+    async def answer(self, calls: ModelCalls) -> None:
+        """Everything but the rendering of errors before the first byte."""
+        if self.scope.get("method") != "POST":
+            raise HttpRefused(405, allow=_ALLOW)
+        caller = await self._authenticate()
+        configured = runtime().settings
+        content = await asgi.read_body(
+            self.scope,
+            self.receive,
+            most_bytes=configured.gateway_body_bytes,
+            timeout_seconds=configured.body_timeout_seconds,
+        )
+        self._decode(content)
+        call = self._call(caller, content)
+        work = self._stream(calls, call) if self.body.get("stream") else self._whole(calls, call)
+        await asgi.until_disconnect(work, self.receive)
+
+    async def _authenticate(self) -> Caller:
+        if not self.headers.keys() & {"authorization", "x-api-key"}:
+            raise MissingKey
+        caller = await authenticate(bearer_token_of(self.scope["headers"]))
+        if call_headers.names_another_workspace(self.headers, caller.tenant):
+            raise WorkspaceMismatch
+        if not allows(caller.scopes, _SCOPE):
+            raise Forbidden("The key's scopes do not cover this operation.")
+        return caller
+
+    def _decode(self, content: bytes) -> None:
+        try:
+            body = msgspec.json.decode(content)
+        except RecursionError:
+            raise InvalidInput("The body is nested too deep.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise InvalidInput("The body is not valid JSON.") from None
+        if not isinstance(body, dict):
+            raise InvalidInput.of("body", "must be a JSON object")
+        for name in self.endpoint.required:
+            if body.get(name) is None:
+                raise InvalidInput.of(name, "is required")
+        if not isinstance(body.get("messages", []), list):
+            raise InvalidInput.of("messages", "must be a list")
+        if not isinstance(body.get("stream") or False, bool):
+            raise InvalidInput.of("stream", "must be true or false")
+        self.body = body
+
+    def _call(self, caller: Caller, content: bytes) -> ModelCall:
+        return ModelCall(
+            caller=caller,
+            dialect=self.endpoint.dialect,
+            body=self.body,
+            text=content.decode(),
+            headers=call_headers.passed_on(self.headers),
+            session_name=call_headers.session_of(self.headers),
+            most_micros=call_headers.most_micros(self.headers, self.body),
+            context=call_headers.context_of(self.headers, self.body) or None,
+            begun=self._begun,
+        )
+
+    def _begun(self, running: RunningCall) -> None:
+        self.running = running
+
+    async def _whole(self, calls: ModelCalls, call: ModelCall) -> None:
+        outcome = await calls.complete(call)
+        response: ModelResponse = outcome.response
+        returned = 0 if self.running is None else self.running.admission.amount_micros - outcome.usage.cost_micros
+        headers = [
+            *_JSON,
+            *call_headers.told(self.running, returned_micros=max(0, returned)),
+            *_encoded(response.headers),
+        ]
+        self.has_begun = True
+        await asgi.send_whole(self.send, 200, headers, response.content)
+
+    async def _stream(self, calls: ModelCalls, call: ModelCall) -> None:
+        theirs: dict[str, str] = {}
+        async with calls.stream(call, theirs) as events:
+            first = await anext(events, b"")
+            self.has_begun = True
+            await asgi.send_start(self.send, 200, [*_EVENTS, *call_headers.told(self.running), *_encoded(theirs)])
+            await self._relay(first, events)
+        await asgi.send_piece(self.send, b"", more=False)
+
+    async def _relay(self, first: bytes, events: AsyncGenerator[bytes, None]) -> None:
+        await asgi.send_piece(self.send, first)
+        try:
+            async for content in events:
+                await asgi.send_piece(self.send, content)
+        except Exception as raised:  # the status has gone out: the stream itself has to tell
+            error = as_domain_error(raised)
+            body = error.body if isinstance(error, ProviderRefused) else None
+            ending = stream_error(
+                self.endpoint.dialect, error.status, PROVIDER.code(error.code), error.message, provider_body=body
+            )
+            await asgi.send_piece(self.send, ending)
+
+    async def refuse(self, error: BailiwickError) -> None:
+        """Renders an error before the first byte."""
+        is_killed = isinstance(error, REFUSALS)
+        # What the SDKs read is a success: of any other status they tell only that the connection failed.
+        if is_killed and not isinstance(error, CallRateLimited) and "x-intutic-context" in self.headers:
+            await self._say_nothing()
+            return
+        headers = [*_JSON, *call_headers.told(self.running, is_killed=is_killed)]
+        if isinstance(error, ProviderRefused):
+            headers += _encoded(error.headers)
+            content = _json.encode(error.body)
+        else:
+            headers += PROVIDER.headers(error)
+            content = _json.encode(self.endpoint.error_body(PROVIDER.body(error)))
+        await asgi.send_whole(self.send, error.status, headers, content)
+
+    async def _say_nothing(self) -> None:
+        headers = call_headers.told(self.running, is_killed=True)
+        if self.body.get("stream"):
+            content = stream_of_nothing(self.endpoint.dialect)
+            await asgi.send_whole(self.send, 200, [*_EVENTS, *headers], content)
+            return
+        identifier = encode(Prefix.TRACE, uuid7() if self.running is None else self.running.admission.id)
+        answer = self.endpoint.empty_answer(identifier, str(self.body.get("model")))
+        await asgi.send_whole(self.send, 200, [*_JSON, *headers], _json.encode(answer))
+
+
+def _encoded(headers: Any) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+async def call_model(endpoint: Endpoint, calls: ModelCalls, scope: Scope, receive: Receive, send: Send) -> None:
+    """One of the routes as an ASGI application."""
+    if scope.get("method") == "OPTIONS":
+        await asgi.send_whole(send, 204, [(b"allow", _ALLOW.encode())])
+        return
+    exchange = _Exchange(endpoint, scope, receive, send)
+    try:
+        await exchange.answer(calls)
+    except asyncio.CancelledError:
+        if asgi.is_being_cancelled():
+            raise
+        return  # the caller has gone; nobody is there to be answered
+    except Exception as raised:
+        error = as_domain_error(raised)
+        if exchange.has_begun:
+            _log.warning("answer_broke_off", error=type(raised).__name__)
+            raise
+        await exchange.refuse(error)

@@ -1,0 +1,143 @@
+"""What a call has used, from what its provider tells or, until it does, from what went over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from bailiwick.invocations.deployments import Deployment
+from bailiwick.invocations.dialects import Dialect, ServerEvent, TokenUsage, usage_of
+from bailiwick.invocations.prices import cost_micros, most_tokens
+from bailiwick.invocations.requests import Usage
+
+_NO_TEXT: Final = frozenset({"role", "type", "id", "signature", "finish_reason"})
+_DELTAS: Final = {"content_block_delta": "delta", "content_block_start": "content_block"}
+
+
+def count(deployment: Deployment, usage: Usage, told: TokenUsage) -> None:
+    """Notes what the provider tells."""
+    usage.provider, usage.model = deployment.provider, deployment.model
+    usage.input_tokens, usage.output_tokens = told.input, told.output
+    usage.cached_tokens, usage.reasoning_tokens = told.cached_input or None, told.reasoning or None
+    usage.cost_micros = cost_micros(
+        deployment,
+        told.input,
+        told.output,
+        cached_input=told.cached_input,
+        cache_write=told.cache_write,
+        reasoning=told.reasoning,
+    )
+    if told.cached_input:
+        undiscounted = cost_micros(
+            deployment, told.input, told.output, cache_write=told.cache_write, reasoning=told.reasoning
+        )
+        usage.raw_cost_micros = undiscounted if undiscounted > usage.cost_micros else None
+    usage.is_estimate = False
+
+
+def estimate(deployment: Deployment, usage: Usage, input_tokens: int, output_tokens: int) -> None:
+    """Notes an upper bound."""
+    count(deployment, usage, TokenUsage(input=input_tokens, output=output_tokens))
+    usage.is_estimate = True
+
+
+class StreamAccount:
+    """The account of one stream, whose events come in the provider's dialect.
+
+    An answer is counted by its bytes until its provider tells the tokens: a token has at least one. (What a model
+    thinks without showing it is not on the wire, and counts once the provider tells it.)
+    """
+
+    def __init__(
+        self, deployment: Deployment, dialect: Dialect, usage: Usage, *, input_tokens: int, most_output_tokens: int
+    ) -> None:
+        self._deployment = deployment
+        self._dialect = dialect
+        self._usage = usage
+        self._input_tokens = input_tokens
+        self._most_output_tokens = most_output_tokens
+        self._told: TokenUsage | None = None
+        self.received = 0
+        """Bytes of text that came so far."""
+        self.is_complete = False
+        """Whether the model has said that its answer is complete."""
+        self.is_over = False
+        """Whether nothing may follow."""
+        estimate(deployment, usage, input_tokens, 0)
+
+    def note(self, events: Iterable[ServerEvent]) -> None:
+        """Takes the next events; the usage is current afterwards."""
+        for name, data in events:
+            if data is None:
+                self.is_complete = self.is_over = True
+            elif self._dialect is Dialect.CHAT:
+                self._chat(data)
+            elif self._dialect is Dialect.MESSAGES:
+                self._messages(data)
+            else:
+                self._responses(name, data)
+        told = self._told
+        if told is not None and (told.output or self._dialect is not Dialect.MESSAGES):
+            count(self._deployment, self._usage, told)
+        else:  # Anthropic tells the input at once and the output at the end
+            input_tokens = told.input if told is not None and told.input else self._input_tokens
+            output_tokens = min(self.received, self._most_output_tokens)
+            estimate(self._deployment, self._usage, input_tokens, output_tokens)
+
+    def _chat(self, data: dict[str, Any]) -> None:
+        self._told = usage_of(Dialect.CHAT, data) or self._told
+        choices = data.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                self.received += _text_bytes(choice.get("delta"))
+                if choice.get("finish_reason") is not None:
+                    self.is_complete = True
+
+    def _messages(self, data: dict[str, Any]) -> None:
+        kind = data.get("type")
+        if kind in _DELTAS:
+            self.received += _text_bytes(data.get(_DELTAS[kind]))
+        elif kind == "message_start":
+            told = usage_of(Dialect.MESSAGES, data.get("message"))
+            if told is not None:  # its output is what was written so far, not all
+                self._told = TokenUsage(input=told.input, cached_input=told.cached_input, cache_write=told.cache_write)
+        elif kind == "message_delta":
+            told = usage_of(Dialect.MESSAGES, data)
+            before = self._told or TokenUsage()
+            if told is not None:  # cumulative; it may leave the input out
+                self._told = told if told.input else _with_output(before, told)
+        elif kind == "message_stop":
+            self.is_complete = self.is_over = True
+
+    def _responses(self, name: str | None, data: dict[str, Any]) -> None:
+        kind = data.get("type") or name
+        if isinstance(data.get("delta"), str):
+            self.received += most_tokens(data["delta"])
+        elif kind in ("response.completed", "response.incomplete", "response.failed"):
+            self._told = usage_of(Dialect.RESPONSES, data.get("response")) or self._told
+            self.is_complete = self.is_over = True
+
+
+def _with_output(before: TokenUsage, told: TokenUsage) -> TokenUsage:
+    return TokenUsage(
+        input=before.input,
+        cached_input=before.cached_input,
+        cache_write=before.cache_write,
+        output=told.output,
+        reasoning=told.reasoning,
+    )
+
+
+def _text_bytes(node: object) -> int:
+    """Bytes of all texts of a piece of an answer."""
+    if isinstance(node, str):
+        return len(node) if node.isascii() else len(node.encode("utf-8", "surrogatepass"))
+    if isinstance(node, dict):
+        return sum(_text_bytes(value) for key, value in node.items() if key not in _NO_TEXT)
+    return sum(map(_text_bytes, node)) if isinstance(node, list) else 0
+
+
+def answer_bytes(dialect: Dialect, body: dict[str, Any]) -> int:
+    """Bytes of the texts of a whole answer: an upper bound of its tokens, for a provider that tells none."""
+    place = {Dialect.CHAT: "choices", Dialect.MESSAGES: "content", Dialect.RESPONSES: "output"}[dialect]
+    return _text_bytes(body.get(place))
