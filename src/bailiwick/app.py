@@ -77,7 +77,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # HEAD is GET without the content, which the server leaves out (RFC 9110 §9.3.2).
         if scope.get("method") == "HEAD":
-            scope["method"] = "GET"  # type: ignore[typeddict-unknown-key]  # a web socket's scope has none
+            scope = {**scope, "method": "GET"}  # type: ignore[assignment]  # a copy: the server still needs to know
         # A lifespan scope has no path.
         if scope.get("path") == "/api/v1/agent/run":
             if self._agent_runs is None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bailiwick import audit
-from bailiwick.cli.problems import listening_address
+from bailiwick.cli.problems import bound_socket
 from bailiwick.cli.serve import DataDir, configure
 from bailiwick.kernel import ids
 from bailiwick.settings import Settings
@@ -213,7 +213,7 @@ def demo(*, once: bool = False, data_dir: DataDir = None, port: int | None = Non
         Port of the server.
     """
     settings = configure(data_dir=data_dir, port=port, log_level="WARNING")
-    listening_address(settings.host, settings.port)  # else the steps could be told of another installation
+    bound_socket(settings.host, settings.port).close()  # else the steps could be told of another installation
     console = Console()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -52,20 +52,16 @@ def _reason(error: Exception) -> str | None:
     return None
 
 
-def listening_address(host: str, port: int) -> str:
-    """The numeric address of `host`, on which nobody listens at `port`; ends the process when somebody does.
-
-    Server processes share a port (SO_REUSEPORT): without this look, a second installation would take every other
-    connection of the first.
-    """
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket bound to `host` and `port`, on which nobody listens yet; ends the process when somebody else does."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError) as error:
         sys.exit(f"bailiwick: there is no host {host!r} to listen on (--host, BAILIWICK_HOST): {error}")
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            sys.exit(f"bailiwick: cannot listen on {host}:{port} (--port, BAILIWICK_PORT): {error.strerror}")
-    return str(address[0])
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        sys.exit(f"bailiwick: cannot listen on {host}:{port} (--port, BAILIWICK_PORT): {error.strerror}")
+    return bound

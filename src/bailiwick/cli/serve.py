@@ -13,7 +13,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bailiwick.cli.problems import listening_address
+from bailiwick.cli.problems import bound_socket
 from bailiwick.settings import Settings, settings
 
 DataDir = Annotated[
@@ -80,28 +80,13 @@ def serve(
 ) -> None:
     """Runs the server: migrates the database, then answers requests until it is told to stop (SIGTERM, Ctrl-C)."""
     configured = configure(host=host, port=port, workers=workers, data_dir=data_dir)
-    address = listening_address(configured.host, configured.port)
+    bound = bound_socket(configured.host, configured.port)
     if configured.workers > 1:
         _own_metrics_folder(configured)
     with open_database(configured), _background_worker(configured):
-        from granian.constants import Interfaces, Loops
-        from granian.log import LogLevels
-        from granian.server import Server
+        from bailiwick.cli.web_server import run_web_server
 
-        Server(
-            "bailiwick.app:create_app",
-            factory=True,
-            address=address,
-            port=configured.port,
-            interface=Interfaces.ASGI,
-            loop=Loops.uvloop,
-            workers=configured.workers,
-            backlog=2048,
-            log_level=LogLevels.warning,
-            log_access=configured.access_log,
-            workers_kill_timeout=configured.shutdown_seconds + 10,
-            respawn_failed_workers=True,
-        ).serve()
+        run_web_server(configured, bound)
 
 
 def worker(*, data_dir: DataDir = None) -> None:
