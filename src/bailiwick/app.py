@@ -16,7 +16,18 @@ from litestar.types import Receive, Scope, Send
 from bailiwick import dlp, identity
 from bailiwick.api import build_api
 from bailiwick.api.control.agent import run_agent
-from bailiwick.invocations import AgentRuns, ModelList, Pipeline, TermsCache, Upstreams, models_of, open_upstreams
+from bailiwick.api.gateway.model_calls import ENDPOINTS, call_model
+from bailiwick.invocations import (
+    AgentRuns,
+    ModelCalls,
+    ModelList,
+    ModelTermsCache,
+    Pipeline,
+    TermsCache,
+    Upstreams,
+    models_of,
+    open_upstreams,
+)
 from bailiwick.kernel import runtime, telemetry
 from bailiwick.kernel.runtime import Runtime
 from bailiwick.settings import Settings, settings
@@ -37,6 +48,7 @@ class Application:
     def __init__(self, configured: Settings) -> None:
         self._settings = configured
         self._agent_runs: AgentRuns | None = None
+        self._model_calls: ModelCalls | None = None
         self._api: Litestar = build_api(configured, lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
@@ -48,8 +60,10 @@ class Application:
         # The operator's own model servers may be private; what the guard is for is addresses that callers name.
         outbound = started.outbound.allowing(_servers(models))
         upstreams = open_upstreams(models, outbound, self._settings)
-        self._agent_runs = _build_agent_runs(self._settings, started, upstreams)
-        started.listener.subscribe("kill_switch", self._agent_runs.pipeline.kill_switches.hear)
+        pipeline = Pipeline(started.database, lease_seconds=self._settings.hold_lease_seconds)
+        self._agent_runs = _build_agent_runs(self._settings, started, pipeline, upstreams)
+        self._model_calls = _build_model_calls(started, pipeline, upstreams)
+        started.listener.subscribe("kill_switch", pipeline.kill_switches.hear)
         started.listener.start()
         async with asyncio.timeout(30):
             await started.listener.ready.wait()
@@ -63,7 +77,6 @@ class Application:
         try:
             yield
         finally:
-            pipeline = self._agent_runs.pipeline
             if not await pipeline.drain(self._settings.shutdown_seconds):
                 _log.warning("stopped_with_invocations_in_flight")
             await pipeline.close()
@@ -78,11 +91,11 @@ class Application:
         # HEAD is GET without the content, which the server leaves out (RFC 9110 §9.3.2).
         if scope.get("method") == "HEAD":
             scope = {**scope, "method": "GET"}  # type: ignore[assignment]  # a copy: the server still needs to know
-        # A lifespan scope has no path.
-        if scope.get("path") == "/api/v1/agent/run":
-            if self._agent_runs is None:
-                raise RuntimeError("the application has not started")
+        path = scope.get("path", "")  # a lifespan scope has none
+        if path == "/api/v1/agent/run" and self._agent_runs is not None:
             await run_agent(self._agent_runs, scope, receive, send)
+        elif (endpoint := ENDPOINTS.get(path)) is not None and self._model_calls is not None:
+            await call_model(endpoint, self._model_calls, scope, receive, send)
         else:
             await self._api(scope, receive, send)
 
@@ -93,14 +106,20 @@ def _servers(models: ModelList) -> set[str]:
     return {name for place in places if (name := urlsplit(place.base_url).hostname) is not None}
 
 
-def _build_agent_runs(configured: Settings, started: Runtime, upstreams: Upstreams) -> AgentRuns:
+def _build_model_calls(started: Runtime, pipeline: Pipeline, upstreams: Upstreams) -> ModelCalls:
+    terms = ModelTermsCache()
+    started.listener.subscribe("organization", terms.drop)
+    return ModelCalls(pipeline=pipeline, upstreams=upstreams, terms=terms)
+
+
+def _build_agent_runs(configured: Settings, started: Runtime, pipeline: Pipeline, upstreams: Upstreams) -> AgentRuns:
     model = configured.hosted_agents_model
     if model and not upstreams.deployments(model):
         raise ValueError(f"BAILIWICK_HOSTED_AGENTS_MODEL: {model!r} is not in the model list")
     terms = TermsCache()
     started.listener.subscribe("organization", terms.drop)
     return AgentRuns(
-        pipeline=Pipeline(started.database, lease_seconds=configured.hold_lease_seconds),
+        pipeline=pipeline,
         terms=terms,
         upstreams=upstreams,
         model=model or None,

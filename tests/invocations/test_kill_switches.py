@@ -8,6 +8,7 @@ import contextlib
 import pytest
 
 from bailiwick import identity
+from bailiwick.invocations.dialects import EventParser
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.engaged_switches import EVERYTHING, TOPIC
 from bailiwick.invocations.errors import KilledBySwitch
@@ -17,9 +18,10 @@ from bailiwick.kernel.database import Database, tenant_transaction
 from bailiwick.kernel.ids import Prefix, encode
 from bailiwick.kernel.notify import Listener
 from tests.invocations.conftest import ModelServer, Tenant, make_tenant
+from tests.invocations.model_calls import finish_reasons
 from tests.invocations.test_streams import (
+    INPUT,
     LONG,
-    PROMPT,
     assert_settled,
     endless,
     openai_events,
@@ -50,14 +52,13 @@ async def test_a_stream_that_waits_for_its_model_is_cut(
     reading = asyncio.create_task(
         read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=60)), pieces)
     )
-    async with asyncio.timeout(10):
-        while not pieces:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await asked(model)
+    await asyncio.sleep(0.2)  # so that it has begun to read
     pipeline.kill_switches.hear(HEARD)
-    with pytest.raises(KilledBySwitch):
-        await asyncio.wait_for(reading, 10)
+    events = await asyncio.wait_for(reading, 10)
+    assert finish_reasons(events) == ["content_filter"]
     assert not reading.cancelling()
-    assert await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH") > len(PROMPT)
+    assert await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH") > INPUT
     await asyncio.wait_for(model.disconnected.wait(), 5)
 
 
@@ -65,17 +66,16 @@ async def test_a_stream_whose_reader_stands_still_is_cut_and_settled_all_the_sam
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     model.answer = endless(*openai_events(LONG)[:11])
-    stream = pipeline.stream(stream_call(tenant, model.deployment(), exchange))
-    await anext(stream)
-    pipeline.kill_switches.hear(HEARD)
-    await asyncio.wait_for(model.disconnected.wait(), 5)
-    async with asyncio.timeout(10):
-        while (await tenant.last())["status"] == "started":  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    cost = await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH")
-    with pytest.raises(KilledBySwitch):
+    async with pipeline.stream(stream_call(tenant, model.deployment(), exchange)) as stream:
         await anext(stream)
-    await stream.aclose()
+        pipeline.kill_switches.hear(HEARD)
+        await asyncio.wait_for(model.disconnected.wait(), 5)
+        async with asyncio.timeout(10):
+            while (await tenant.last())["status"] == "started":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        cost = await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH")
+        rest = EventParser().feed(b"".join([content async for content in stream]))
+        assert finish_reasons(rest) == ["content_filter"]
     assert await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH") == cost
 
 
@@ -83,10 +83,9 @@ async def test_a_reader_that_leaves_as_it_is_cut_is_settled_once(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     model.answer = endless(*openai_events(LONG)[:11])
-    stream = pipeline.stream(stream_call(tenant, model.deployment(), exchange))
-    await anext(stream)
-    pipeline.kill_switches.hear(HEARD)
-    await stream.aclose()
+    async with pipeline.stream(stream_call(tenant, model.deployment(), exchange)) as stream:
+        await anext(stream)
+        pipeline.kill_switches.hear(HEARD)
     await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH")
     told = await tenant.rows("select topic from outbox_events where organization_id = :organization")
     assert [row["topic"] for row in told].count("invocation.settled") == 1

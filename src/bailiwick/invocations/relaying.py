@@ -64,6 +64,8 @@ class RelayedEvents:
             lambda position: self._inspection.whole(inspected(position)),
         )
         self._digest = hashlib.sha256()
+        self._ready: list[ServerEvent] = []
+        """What may go out, but for a limit that may have been reached with it."""
 
     @property
     def is_finished(self) -> bool:
@@ -86,7 +88,10 @@ class RelayedEvents:
             return None
         events = [out for event in read for out in self._relay.feed(event)]
         self._check()
-        self._running.check_used()
+        if not self.is_finished:
+            self._ready = events
+            self._running.check_used()
+            self._ready = []
         return self._encoded(events)
 
     def end(self) -> bytes:
@@ -111,7 +116,7 @@ class RelayedEvents:
             output=used.output_tokens,
             reasoning=used.reasoning_tokens or 0,
         )
-        events = self._relay.cut(reason, usage)
+        events = [*self._ready, *self._relay.cut(reason, usage)]
         if self._inspection.decision() is Decision.KILL:  # in what a limit lets out at last
             self._running.decide(Decision.KILL)
             events = self._relay.reader.cut(CutReason.POLICY, usage)

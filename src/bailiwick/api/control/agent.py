@@ -90,7 +90,7 @@ async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
     request = _decode(await _read_body(scope, receive))
     override = None if request.system_prompt_override is msgspec.UNSET else request.system_prompt_override
     running = runs.run(caller, request.agent_id, request.message, override)
-    outcome = await (running if not runs.deployments else _until_disconnect(running, receive))
+    outcome = await (running if runs.model is None else _until_disconnect(running, receive))
     return _encoder.encode(
         AgentRunResult(
             response=outcome.response,

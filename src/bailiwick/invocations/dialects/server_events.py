@@ -33,10 +33,16 @@ class EventParser:
         self._size = 0
         self._after_cr = False
         self._is_begun = False
+        self._is_unreadable = False
 
     def feed(self, piece: bytes) -> list[ServerEvent]:
-        """Takes the next bytes; answers the events that are now complete. Raises StreamUnreadable for data that is
-        neither a JSON object nor `[DONE]`, and for an event without bounds."""
+        """Takes the next bytes; answers the events that are now complete.
+
+        Raises StreamUnreadable for data that is neither a JSON object nor `[DONE]`, and for an event without bounds:
+        at the next piece, when events stand before it in this one.
+        """
+        if self._is_unreadable:
+            raise StreamUnreadable
         if self._after_cr and piece.startswith(b"\n"):
             piece = piece[1:]
             self._after_cr = False
@@ -47,10 +53,15 @@ class EventParser:
         self._after_cr = piece.endswith(b"\r")
         *lines, self._rest = (self._rest + piece).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         events: list[ServerEvent] = []
-        for line in lines:
-            self._line(line, events)
-        if self._size + len(self._rest) > _MOST_EVENT_BYTES:
-            raise StreamUnreadable
+        try:
+            for line in lines:
+                self._line(line, events)
+            if self._size + len(self._rest) > _MOST_EVENT_BYTES:
+                raise StreamUnreadable
+        except StreamUnreadable:
+            if not events:
+                raise
+            self._is_unreadable = True
         return events
 
     def _line(self, line: bytes, events: list[ServerEvent]) -> None:
