@@ -28,7 +28,9 @@ class Server(msgspec.Struct, frozen=True):
     def children(self) -> list[int]:
         """The process ids of its workers, and of the background worker if it has one."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in listed.split()]
+        children = [int(pid) for pid in listed.split()]
+        # `multiprocessing` has a process of its own that cleans up after the others.
+        return [pid for pid in children if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
@@ -12,7 +13,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
 
+from bailiwick.cli.web_server import BoundedHttpProtocol
 from tests.api.accounts import Account, sign_up
 from tests.api.conftest import contract_client
 from tests.api.servers import Server, running_server
@@ -98,7 +102,7 @@ def test_credentials_that_are_none(server: Server, account: Account, path: str) 
         [b"X-Api-Key: vk_\xff\xfe"],
         [b"Authorization: Bearer x", good],  # the first counts
     ):
-        answer = _exchange(server, _head(f"POST {path}", *headers, *body), b"{}")
+        answer = _exchange(server, _head(f"POST {path}", *headers, *body) + b"{}")
         assert _status(answer) == 401
         assert b"UNAUTHENTICATED" in answer
     assert _status(_exchange(server, _head(f"POST {path}", good, *[b"X: y"] * 500, *body), b"{}")) == 431
@@ -114,7 +118,7 @@ def test_credentials_that_are_none(server: Server, account: Account, path: str) 
     ],
 )
 def test_methods(client: httpx.Client, account: Account, path: str, allow: str) -> None:
-    for method in ("PUT", "TRACE", "CONNECT", "NONSENSE"):
+    for method in ("PUT", "TRACE", "PROPFIND", "PURGE"):
         answer = client.request(method, path, headers=account.headers)
         assert (answer.status_code, answer.headers["allow"], answer.json()["code"]) == (405, allow, "HTTP_405")
     asked = client.options(path)
@@ -169,8 +173,27 @@ def test_addresses(client: httpx.Client, server: Server, account: Account) -> No
             assert body["code"], path[:80]
 
 
+async def test_a_head_that_comes_too_slowly_is_given_up() -> None:
+    class Hasty(BoundedHttpProtocol):
+        head_seconds = 0.2
+
+    async def application(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("no request is whole")
+
+    loop = asyncio.get_running_loop()
+    config = Config(application, log_config=None)
+    listening = await loop.create_server(lambda: Hasty(config, ServerState(), {}), "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        for sent in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 408 ")
+            writer.close()
+
+
 def test_what_is_no_request(server: Server) -> None:
-    for line in ("GARBAGE", "GET /a b", "GET /\0"):
+    for line in ("GARBAGE", "GET /a b", "GET /\0", "NONSENSE /health"):
         assert _status(_exchange(server, _head(line))) == 400
     assert _status(_exchange(server, _head("OPTIONS *"))) == 404
     assert client_is_served(server)

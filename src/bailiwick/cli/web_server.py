@@ -1,7 +1,7 @@
 """The web server of an installation: one process that listens and watches, and the worker processes that answer.
 
-Uvicorn on uvloop: the request is parsed on the thread that runs it, so that none is handed from thread to thread
-(docs/decisions/0015). What it lacks is added here: bounds on the time and the size of a request's head.
+Uvicorn on uvloop: a request is parsed on the thread that runs it and handed to no other (docs/decisions/0015). What it
+lacks is added here: bounds on the head of a request.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ from bailiwick.settings import Settings
 
 MOST_HEAD_BYTES: Final = 64 * 1024
 """Request line and header fields of one request."""
-HEAD_SECONDS: Final = 30.0
-"""From a connection's, or a request's, first moment until its head is whole."""
+MOST_TARGET_BYTES: Final = 32 * 1024
+"""Path and query."""
+MOST_HEADER_FIELDS: Final = 100
 _KEEP_ALIVE_SECONDS: Final = 75
 _HEALTH_SECONDS: Final = 30
 _BACKLOG: Final = 2048
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Refuses a request whose head is too large (431) or comes too slowly (408)."""
+    """Refuses a request whose head is too large (414, 431) or comes too slowly (408)."""
 
+    head_seconds = 30.0
+    """From a connection's, or a request's, first moment until its head is whole."""
     _head_bytes = 0
     _is_in_head = True
     _head_timer: asyncio.TimerHandle | None = None
+    _refusal: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._refuse, 408)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, 408)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
@@ -43,23 +47,42 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Takes the next bytes of a request."""
+        """Takes the next bytes of the connection."""
+        if self._refusal is not None:
+            return
         self._head_bytes = self._head_bytes + len(data) if self._is_in_head else 0
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(431)
+        if self._refusal is None and self._is_in_head and self._head_bytes > MOST_HEAD_BYTES:
+            self._refusal = 431 if self.headers else 414
+        if self._refusal is not None:
+            self._refuse(self._refusal)
 
     def on_message_begin(self) -> None:
         """The first byte of a request has come."""
         super().on_message_begin()
         self._is_in_head = True
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._refuse, 408)
+            self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, 408)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._end_head()
-        super().on_headers_complete()
+        if len(self.url) > MOST_TARGET_BYTES:
+            self._refusal = 414
+        elif len(self.headers) > MOST_HEADER_FIELDS:
+            self._refusal = 431
+        if self._refusal is None:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._refusal is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._refusal is None:
+            super().on_message_complete()
 
     def _end_head(self) -> None:
         self._is_in_head, self._head_bytes = False, 0
@@ -68,10 +91,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse(self, status: int) -> None:
+        self._refusal = status
         self._end_head()
         if not self.transport.is_closing():
             self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()
+
+
+class _Supervisor(Multiprocess):
+    def terminate_all(self) -> None:
+        """Tells the workers to stop. Who connects from now on is refused, not kept waiting."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def run_web_server(configured: Settings, bound: socket.socket) -> None:
@@ -97,4 +129,4 @@ def run_web_server(configured: Settings, bound: socket.socket) -> None:
         timeout_worker_healthcheck=_HEALTH_SECONDS,
     )
     with bound:
-        Multiprocess(config, sockets=[bound]).run()
+        _Supervisor(config, sockets=[bound]).run()
