@@ -21,7 +21,7 @@ def whole(dialect: Dialect, text: str, *, input_tokens: int = 100, output_tokens
         case Dialect.CHAT:
             usage: dict[str, Any] = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens}
             usage["prompt_tokens_details"] = {"cached_tokens": cached}
-            message = {"role": "assistant", "content": text}
+            message: dict[str, Any] = {"role": "assistant", "content": text}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             return {"id": "c", "object": "chat.completion", "model": "stub-1", "choices": [choice], "usage": usage}
         case Dialect.MESSAGES:

@@ -164,7 +164,7 @@ async def test_a_server_that_speaks_the_clients_dialect_is_asked_in_it(model: Mo
     ],
 )
 async def test_no_model_is_asked_for_more_than_is_held(
-    model: ModelServer, exchange: Exchange, name: str, given: dict[str, int], sent: dict[str, int]
+    model: ModelServer, exchange: Exchange, name: str, given: dict[str, Any], sent: dict[str, int]
 ) -> None:
     await complete(exchange, model.deployment(model=name), a_request(**given))
     assert model.requests[0] == {"model": name, "messages": BODIES[CHAT]["messages"], **sent}
@@ -183,7 +183,7 @@ async def test_without_a_bound_of_the_clients_each_deployment_has_its_own(
 async def test_of_the_providers_headers_only_harmless_ones_are_passed_on(
     model: ModelServer, exchange: Exchange
 ) -> None:
-    kept = {"x-request-id": "req_1", "x-ratelimit-remaining-tokens": "7", "openai-processing-ms": "9"}
+    kept: dict[str, Any] = {"x-request-id": "req_1", "x-ratelimit-remaining-tokens": "7", "openai-processing-ms": "9"}
     model.answer = answering(whole(CHAT, "Hi."), **kept, set_cookie="a=b", openai_organization="ours")
     answer = await complete(exchange, model.deployment(), a_request())
     assert answer.headers == kept
