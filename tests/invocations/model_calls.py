@@ -73,6 +73,7 @@ def model_call(
         form=ModelAnswers(dialect),
         policy=policy,
         dialect=dialect,
+        hashed_input=msgspec.json.encode(body).decode(),
         **more,
     )
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from bailiwick.invocations.calls import StreamCall
 from bailiwick.invocations.dispatch.exchange import Exchange
-from bailiwick.invocations.dispatch.models import ModelTarget
 from bailiwick.invocations.errors import InvocationBlocked
 from bailiwick.invocations.measures import measure
-from bailiwick.invocations.pipeline import Call, Pipeline
-from bailiwick.invocations.requests import Decision, InspectedText, Status, Usage
+from bailiwick.invocations.pipeline import Pipeline
+from bailiwick.invocations.requests import Decision, Status, Usage
 from tests.invocations.conftest import ModelServer, Tenant
+from tests.invocations.model_calls import chat_body, model_call
 
 
 def value(name: str, **labels: str) -> float:
@@ -59,16 +61,9 @@ def test_what_used_no_model_counts_no_tokens() -> None:
 async def test_every_end_of_a_call_is_counted_once(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
-    def a_call(text: str) -> Call:
-        return Call(
-            caller=tenant.caller,
-            organization_id=tenant.organization_id,
-            kind="measured",
-            target=ModelTarget(deployment=model.deployment(), roles=("user",), exchange=exchange, timeout_seconds=5),
-            texts=(InspectedText(text),),
-            charge=tenant.charge,
-            stale=lambda _: None,
-        )
+    def a_call(text: str) -> StreamCall:
+        call = model_call(tenant, model.deployment(), exchange, chat_body(text))
+        return msgspec.structs.replace(call, kind="measured")
 
     await pipeline.invoke(a_call("Hello"))
     with pytest.raises(InvocationBlocked):

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bailiwick.invocations import Deployment
-from bailiwick.invocations.prices import MOST_TOKENS, cost_micros, most_tokens, token_prices
+from bailiwick.invocations.prices import (
+    MOST_TOKENS,
+    affordable_output_tokens,
+    cost_micros,
+    most_tokens,
+    token_prices,
+    worst_case_micros,
+)
 
 _LARGEST_STORED = 2**63 - 1
 
@@ -20,6 +27,9 @@ def a_deployment(
     *,
     input_price: float | None = None,
     output_price: float | None = None,
+    cached_input_price: float | None = None,
+    cache_write_price: float | None = None,
+    reasoning_price: float | None = None,
 ) -> Deployment:
     return Deployment(
         name="fast",
@@ -29,6 +39,9 @@ def a_deployment(
         base_url="https://example.com",
         input_price=input_price,
         output_price=output_price,
+        cached_input_price=cached_input_price,
+        cache_write_price=cache_write_price,
+        reasoning_price=reasoning_price,
     )
 
 
@@ -84,6 +97,83 @@ def test_any_count_at_any_price_is_charged_in_full_and_can_be_stored(
     exact = 1_000_000 * (Fraction(str(input_price)) * input_tokens + Fraction(str(output_price)) * output_tokens)
     assert exact <= cost_micros(deployment, input_tokens, output_tokens) < exact + 1
     assert cost_micros(deployment, input_tokens, output_tokens) <= _LARGEST_STORED
+
+
+def test_cached_tokens_have_the_published_price() -> None:
+    # https://docs.anthropic.com/en/docs/about-claude/pricing: 15 USD, 18.75 to write, 1.50 to read.
+    opus = a_deployment("anthropic", "claude-opus-4-1")
+    assert cost_micros(opus, 1_000_000, 0) == 15_000_000
+    assert cost_micros(opus, 1_000_000, 0, cached_input=1_000_000) == 1_500_000
+    assert cost_micros(opus, 1_000_000, 0, cache_write=1_000_000) == 18_750_000
+    assert worst_case_micros(opus, 1_000_000, 0) == 18_750_000
+
+
+def test_long_inputs_have_the_published_price() -> None:
+    # https://ai.google.dev/gemini-api/docs/pricing: above 200,000 input tokens every token costs more.
+    pro = a_deployment("google", "gemini-2.5-pro")
+    assert cost_micros(pro, 200_000, 1000) == 250_000 + 10_000
+    assert cost_micros(pro, 200_001, 1000) == 500_003 + 15_000
+
+
+def test_a_discount_belongs_to_the_price_it_was_published_with() -> None:
+    own = a_deployment(input_price=0.000001)
+    assert cost_micros(own, 1000, 0, cached_input=1000) == 1000
+    assert cost_micros(a_deployment(cached_input_price=0.0), 1000, 0, cached_input=1000) == 0
+
+
+def test_parts_are_never_more_than_the_whole() -> None:
+    own = a_deployment(
+        input_price=1e-6, output_price=2e-6, cached_input_price=0.0, cache_write_price=3e-6, reasoning_price=4e-6
+    )
+    assert cost_micros(own, 10, 5, cached_input=10**9, cache_write=10**9, reasoning=10**9) == 20
+    assert cost_micros(own, 10, 5, cached_input=4, cache_write=10**9) == 6 * 3 + 10
+
+
+_MODELS = [
+    ("openai", "gpt-4o-mini"),
+    ("anthropic", "claude-sonnet-4-5"),
+    ("google", "gemini-2.5-pro"),
+    ("x", "unknown"),
+]
+_tokens = st.integers(0, 400_000)
+_own = st.none() | _prices
+
+
+@given(st.sampled_from(_MODELS), st.tuples(*[_own] * 5), st.tuples(*[_tokens] * 5), st.integers(0, 10**9))
+def test_no_call_costs_more_than_what_was_held_for_its_tokens(
+    model: tuple[str, str],
+    own: tuple[float | None, ...],
+    counts: tuple[int, ...],
+    more: int,
+) -> None:
+    input_tokens, output_tokens, cached, written, thought = counts
+    deployment = a_deployment(
+        *model,
+        input_price=own[0],
+        output_price=own[1],
+        cached_input_price=own[2],
+        cache_write_price=own[3],
+        reasoning_price=own[4],
+    )
+    cost = cost_micros(
+        deployment, input_tokens, output_tokens, cached_input=cached, cache_write=written, reasoning=thought
+    )
+    assert 0 <= cost <= worst_case_micros(deployment, input_tokens, output_tokens)
+    assert cost <= worst_case_micros(deployment, input_tokens + more, output_tokens + more)
+
+
+@given(st.sampled_from(_MODELS), _own, _own, _tokens, st.integers(0, 10**8))
+def test_what_can_be_afforded_is_the_most_that_can(
+    model: tuple[str, str], input_price: float | None, output_price: float | None, input_tokens: int, micros: int
+) -> None:
+    deployment = a_deployment(*model, input_price=input_price, output_price=output_price)
+    tokens = affordable_output_tokens(deployment, input_tokens, micros)
+    if tokens >= 0:
+        assert worst_case_micros(deployment, input_tokens, tokens) <= micros
+        if tokens < MOST_TOKENS:
+            assert worst_case_micros(deployment, input_tokens, tokens + 1) > micros
+    else:
+        assert worst_case_micros(deployment, input_tokens, 0) > micros
 
 
 @given(st.text())

@@ -31,7 +31,7 @@ from bailiwick.invocations.model_list import ModelListInvalid, load_models, mode
 from bailiwick.invocations.model_target import ModelResponse
 from bailiwick.invocations.model_terms import ModelTermsCache
 from bailiwick.invocations.pipeline import Pipeline
-from bailiwick.invocations.prices import MOST_TOKENS
+from bailiwick.invocations.prices import MOST_TOKENS, dearest_prices
 from bailiwick.invocations.relaying import stream_error, stream_of_nothing
 from bailiwick.invocations.requests import Decision
 from bailiwick.invocations.running import Running as RunningCall
@@ -77,6 +77,7 @@ __all__ = [
     "TraceStatus",
     "Upstreams",
     "WorkspaceMismatch",
+    "dearest_prices",
     "engage_everything",
     "engage_switch",
     "engage_switch_for",

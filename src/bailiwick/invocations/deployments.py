@@ -98,13 +98,16 @@ class ModelList(msgspec.Struct, frozen=True):
 
     models: Mapping[str, Sequence[Deployment]] = {}
     routing: Routing = msgspec.field(default_factory=Routing)
+    created: int = 0
+    """When its file was last written, in Unix seconds."""
     derived: dict[str, Sequence[Deployment]] = msgspec.field(default_factory=dict)
     """What `find` made of wildcards."""
 
     def find(self, name: str) -> Sequence[Deployment]:
         """The deployments of a model; of several wildcards that match, those with the longest text; else none."""
-        exact = self.models.get(name)
-        if exact is not None and "*" not in name:
+        if "*" in name:
+            return ()
+        if (exact := self.models.get(name)) is not None:
             return exact
         if (known := self.derived.get(name)) is not None:
             return known

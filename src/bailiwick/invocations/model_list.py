@@ -209,7 +209,7 @@ def load_models(path: Path | None) -> ModelList:
     if path is None:
         return ModelList()
     try:
-        document = yaml.safe_load(path.read_text())
+        document, created = yaml.safe_load(path.read_text()), int(path.stat().st_mtime)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelListInvalid(f"{path}: {error}") from None
     entries = document.get("model_list") if isinstance(document, dict) else None
@@ -219,7 +219,7 @@ def load_models(path: Path | None) -> ModelList:
     for position, entry in enumerate(entries):
         deployment = _deployment(entry, f"{path}: model_list[{position}]")
         models.setdefault(deployment.name, []).append(deployment)
-    listed = ModelList(models=models, routing=_settings(document, path))
+    listed = ModelList(models=models, routing=_settings(document, path), created=created)
     for name in listed.routing.fallback_names():
         if not listed.find(name):
             raise ModelListInvalid(f"{path}: fallbacks: {name!r} is not in the model list")

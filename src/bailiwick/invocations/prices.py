@@ -6,6 +6,7 @@ Prices are kept as whole numbers of 10⁻²⁴ USD, so that sums are exact and q
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -123,6 +124,12 @@ def token_prices(deployment: Deployment) -> tuple[Decimal, Decimal]:
     """USD for one input and one output token of a deployment."""
     prices = _tiers_of(deployment)[0][1]
     return Decimal(prices.input) / _UNITS_IN_USD, Decimal(prices.output) / _UNITS_IN_USD
+
+
+def dearest_prices(places: Iterable[Deployment]) -> tuple[Decimal, Decimal]:
+    """The same of the dearest of several."""
+    both = [token_prices(place) for place in places]
+    return max(price for price, _ in both), max(price for _, price in both)
 
 
 def cost_micros(

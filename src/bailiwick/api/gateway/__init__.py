@@ -7,10 +7,10 @@ from litestar.handlers import BaseRouteHandler
 
 from bailiwick.api.authentication import AnyConnection, authenticated
 from bailiwick.api.families import family_router
-from bailiwick.api.gateway import budget
+from bailiwick.api.gateway import budget, models
 from bailiwick.api.gateway.provider_errors import PROVIDER, MissingKey
 
-_MODULES = (budget,)
+_MODULES = (budget, models)
 
 
 async def _with_key(connection: AnyConnection, route: BaseRouteHandler) -> None:
