@@ -3,10 +3,11 @@
 from bailiwick import audit, billing, ledger, registry
 from bailiwick.bench.history import database_facts, load_history, raise_limits, settle_down
 from bailiwick.invocations import list_runs
+from bailiwick.invocations.calls import Call
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.dispatch.templates import TemplateTarget
-from bailiwick.invocations.pipeline import Call, Pipeline
+from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.records import AGENT_RUN
 from bailiwick.invocations.requests import InspectedText
 from bailiwick.kernel.clock import now
@@ -14,20 +15,20 @@ from bailiwick.kernel.database import Database
 from bailiwick.kernel.runtime import runtime
 from bailiwick.registry.templates import TemplateContext
 from tests.invocations.conftest import Tenant, make_tenant
+from tests.invocations.model_calls import upstreams_of
 
 AGENT = "helpdesk-tier1-triage"
 
 
 async def run_once(tenant: Tenant, database: Database) -> None:
+    breaker = CircuitBreaker(failures=5, cooldown_seconds=1)
+    exchange = Exchange(runtime().outbound, breaker, attempts=1, connect_seconds=1)
     target = TemplateTarget(
         template=registry.TEMPLATES[AGENT],
         context=TemplateContext(organization_name="", now=now()),
         price_micros=10_000,
-        deployments=(),
-        exchange=Exchange(
-            runtime().outbound, CircuitBreaker(failures=5, cooldown_seconds=1), attempts=1, connect_seconds=1
-        ),
-        timeout_seconds=5,
+        model=None,
+        upstreams=upstreams_of(exchange),
     )
     pipeline = Pipeline(database, lease_seconds=300)
     call = Call(

@@ -89,12 +89,13 @@ async def load_history(url: str, organization_id: UUID, rows: int, advance: Call
             ]
             settlements = [completed(item, start + place) for place, item in enumerate(items)]
             async with connection.transaction():
-                refused = [
-                    *filter(None, await admit(connection, items, lease_seconds=LEASE_SECONDS)),
-                    *filter(None, await settle(connection, settlements)),
-                ]
-                if refused:
-                    raise refused[0]
+                for answers in (
+                    await admit(connection, items, lease_seconds=LEASE_SECONDS),
+                    await settle(connection, settlements),
+                ):
+                    for answer in answers:
+                        if isinstance(answer, Exception):
+                            raise answer
             advance(count)
     finally:
         await connection.close()
