@@ -15,27 +15,24 @@ Headers = Sequence[tuple[bytes, bytes]]
 Result = TypeVar("Result")
 
 
-async def read_body(scope: Scope, receive: Receive, *, most_bytes: int, timeout_seconds: float) -> bytes:
-    """The whole body. Raises HttpRefused (413, 408) and InvalidInput for one that breaks off."""
+async def read_body(scope: Scope, receive: Receive, *, most_bytes: int) -> bytes:
+    """The whole body. Raises HttpRefused (413) and InvalidInput for one that breaks off, or is given up by the server
+    for coming too slowly."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > most_bytes:
             raise HttpRefused(413)
     pieces: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise InvalidInput("The body ended before it was whole.")
-                pieces.append(message["body"])
-                size += len(message["body"])
-                if size > most_bytes:
-                    raise HttpRefused(413)
-                if not message["more_body"]:
-                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    except TimeoutError:
-        raise HttpRefused(408) from None
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise InvalidInput("The body ended before it was whole.")
+        pieces.append(message["body"])
+        size += len(message["body"])
+        if size > most_bytes:
+            raise HttpRefused(413)
+        if not message["more_body"]:
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def until_disconnect(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:

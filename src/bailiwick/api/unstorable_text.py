@@ -7,7 +7,6 @@ client's clear error instead of ours. Lone surrogates and raw control characters
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
@@ -15,9 +14,7 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 from litestar.params import ParameterKwarg
 
-from bailiwick.api.errors import HttpRefused
 from bailiwick.kernel.errors import InvalidInput, NotFound
-from bailiwick.kernel.runtime import runtime
 
 _DEEPEST = 200
 # An escaped NUL whose backslash is not itself escaped.
@@ -38,13 +35,9 @@ def _check_depth(body: bytes) -> None:
 
 
 async def read_body(request: Request[Any, Any, Any]) -> bytes:
-    """The whole body; what asks for it later gets the same. Raises HttpRefused (408, 413), InvalidInput."""
+    """The whole body; what asks for it later gets the same. Raises HttpRefused (413), InvalidInput."""
     try:
-        # A body that never ends would hold its connection for ever.
-        async with asyncio.timeout(runtime().settings.body_timeout_seconds):
-            return await request.body()
-    except TimeoutError:
-        raise HttpRefused(408) from None
+        return await request.body()
     except InternalServerException:  # the connection, or its chunks, ended
         raise InvalidInput("The body ended before it was whole.") from None
 

@@ -1,7 +1,7 @@
 """The web server of an installation: one process that listens and watches, and the worker processes that answer.
 
 Uvicorn on uvloop: a request is parsed on the thread that runs it and handed to no other (docs/decisions/0015). What it
-lacks is added here: bounds on the head of a request.
+lacks is added here: bounds on the head of a request, and on the time that its body takes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
-from bailiwick.settings import Settings
+from bailiwick.settings import Settings, settings
 
 MOST_HEAD_BYTES: Final = 64 * 1024
 """Request line and header fields of one request."""
@@ -27,23 +27,23 @@ _BACKLOG: Final = 2048
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Refuses a request whose head is too large (414, 431) or comes too slowly (408)."""
+    """Refuses a request whose head is too large (414, 431), or whose head or body comes too slowly (408)."""
 
     head_seconds = 30.0
     """From a connection's, or a request's, first moment until its head is whole."""
     _head_bytes = 0
     _is_in_head = True
-    _head_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
     _refusal: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, 408)
+        self._timer = self.loop.call_later(self.head_seconds, self._refuse, 408)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
-        self._end_head()
+        self._forget_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -56,17 +56,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refusal = 431 if self.headers else 414
         if self._refusal is not None:
             self._refuse(self._refusal)
+        elif self._timer is None:
+            # Mostly a request comes in one piece, and needs no timer.
+            if self._is_in_head:
+                self._timer = self.loop.call_later(self.head_seconds, self._refuse, 408)
+            elif self.cycle is not None and self.cycle.more_body:
+                self._timer = self.loop.call_later(settings().body_timeout_seconds, self._refuse_body)
 
     def on_message_begin(self) -> None:
         """The first byte of a request has come."""
         super().on_message_begin()
         self._is_in_head = True
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_seconds, self._refuse, 408)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        self._end_head()
+        self._is_in_head, self._head_bytes = False, 0
+        self._forget_timer()
         if len(self.url) > MOST_TARGET_BYTES:
             self._refusal = 414
         elif len(self.headers) > MOST_HEADER_FIELDS:
@@ -81,21 +86,28 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._forget_timer()
         if self._refusal is None:
             super().on_message_complete()
 
-    def _end_head(self) -> None:
-        self._is_in_head, self._head_bytes = False, 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _refuse(self, status: int) -> None:
+        self._forget_timer()
         self._refusal = status
-        self._end_head()
-        if not self.transport.is_closing():
-            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        if self.transport.is_closing():
+            return
+        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
+
+    def _refuse_body(self) -> None:
+        if self.cycle.response_started:
             self.transport.close()
+        else:
+            self._refuse(408)
 
 
 class _Supervisor(Multiprocess):

@@ -7,17 +7,17 @@ much again as the run itself.
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar.types import Receive, Scope, Send
 
+from bailiwick.api import asgi
 from bailiwick.api.authentication import bearer_token_of
 from bailiwick.api.errors import HOSTED_AGENTS, HttpRefused, allowed, as_domain_error, invalid_body
 from bailiwick.identity import authenticate
 from bailiwick.invocations import AgentRuns
 from bailiwick.kernel.errors import BailiwickError, Forbidden, InvalidInput
-from bailiwick.kernel.runtime import runtime
 
 OPERATION = "hosted_agent_run"
 _MOST_BODY_BYTES = 512 * 1024  # 40,000 characters of four bytes, escaped as \uXXXX pairs
@@ -49,26 +49,6 @@ class AgentRunResult(msgspec.Struct):
 _decoder = msgspec.json.Decoder(AgentRunRequest)
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > _MOST_BODY_BYTES:
-            raise HttpRefused(413)
-    body = b""
-    try:
-        async with asyncio.timeout(runtime().settings.body_timeout_seconds):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise InvalidInput("The body ended before it was whole.")
-                body += message["body"]
-                if len(body) > _MOST_BODY_BYTES:
-                    raise HttpRefused(413)
-                if not message["more_body"]:
-                    return body
-    except TimeoutError:
-        raise HttpRefused(408) from None
-
-
 def _decode(body: bytes) -> AgentRunRequest:
     try:
         return _decoder.decode(body)
@@ -87,10 +67,10 @@ async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
     _ = caller.tenant
     if "*" not in caller.scopes and "agent:write" not in caller.scopes:
         raise Forbidden("The key's scopes do not cover this operation.")
-    request = _decode(await _read_body(scope, receive))
+    request = _decode(await asgi.read_body(scope, receive, most_bytes=_MOST_BODY_BYTES))
     override = None if request.system_prompt_override is msgspec.UNSET else request.system_prompt_override
     running = runs.run(caller, request.agent_id, request.message, override)
-    outcome = await (running if runs.model is None else _until_disconnect(running, receive))
+    outcome = await (running if runs.model is None else asgi.until_disconnect(running, receive))
     return _encoder.encode(
         AgentRunResult(
             response=outcome.response,
@@ -104,38 +84,20 @@ async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
     )
 
 
-async def _until_disconnect(running: Any, receive: Receive) -> Any:
-    """Awaits a run that may take long; cancels it, so that it is settled and the model stopped, if the caller goes."""
-    work = asyncio.ensure_future(running)
-    gone = asyncio.ensure_future(receive())
-    try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            work.cancel()
-        return await work
-    finally:
-        gone.cancel()
-        if not work.done():
-            work.cancel()
-
-
 async def run_agent(runs: AgentRuns, scope: Scope, receive: Receive, send: Send) -> None:
     """The route as an ASGI application."""
-    headers: list[tuple[bytes, bytes]] = [_JSON_HEADER]
     if scope.get("method") == "OPTIONS":
-        await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", _ALLOW.encode())]})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await asgi.send_whole(send, 204, [(b"allow", _ALLOW.encode())])
         return
     try:
-        content, status = await _run(runs, scope, receive), 200
+        content = await _run(runs, scope, receive)
     except asyncio.CancelledError:
-        if asyncio.current_task() is not None and asyncio.current_task().cancelling():  # type: ignore[union-attr]
+        if asgi.is_being_cancelled():
             raise
         return  # the caller has gone; nobody is there to be answered
     except Exception as raised:
         error: BailiwickError = as_domain_error(raised)
-        content, status = _encoder.encode(HOSTED_AGENTS.body(error)), error.status
-        headers += HOSTED_AGENTS.headers(error)
-    headers.append((b"content-length", str(len(content)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content, "more_body": False})
+        headers = [_JSON_HEADER, *HOSTED_AGENTS.headers(error)]
+        await asgi.send_whole(send, error.status, headers, _encoder.encode(HOSTED_AGENTS.body(error)))
+        return
+    await asgi.send_whole(send, 200, [_JSON_HEADER], content)

@@ -68,12 +68,7 @@ class _Exchange:
             raise HttpRefused(405, allow=_ALLOW)
         caller = await self._authenticate()
         configured = runtime().settings
-        content = await asgi.read_body(
-            self.scope,
-            self.receive,
-            most_bytes=configured.gateway_body_bytes,
-            timeout_seconds=configured.body_timeout_seconds,
-        )
+        content = await asgi.read_body(self.scope, self.receive, most_bytes=configured.gateway_body_bytes)
         self._decode(content)
         call = self._call(caller, content)
         work = self._stream(calls, call) if self.body.get("stream") else self._whole(calls, call)
