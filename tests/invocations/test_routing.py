@@ -181,6 +181,11 @@ async def test_a_deployment_that_wants_to_be_left_alone_is(model: ModelServer, e
     assert asked(model)[4:] == ["a", "b"]
 
 
+async def test_the_wait_may_be_told_in_milliseconds(model: ModelServer, exchange: Exchange) -> None:
+    model.answer = failing_once(FINE, answering({}, status=429, retry_after_ms="5", retry_after="1000"))
+    assert await Routed(exchange, [place(model, "a")], attempts=2).ask() == "Hello."
+
+
 async def test_nobody_asks_to_be_left_alone_for_ever(model: ModelServer, exchange: Exchange) -> None:
     by_place(model, a=failing_once(FINE, answering({}, status=429, retry_after="99999999")))
     routed = Routed(exchange, [place(model, "a")])
