@@ -370,6 +370,12 @@ def test_a_budget_that_runs_out_caps_the_output_and_then_refuses(
         asked.append(model.requests[-1]["max_tokens"])
     assert 4 <= len(asked) <= 5  # 200 of 1000 each
     assert asked == sorted(asked, reverse=True)
+    assert asked[-1] < 500
+    refused = rows.one(
+        "select count(*) as n from invocations where organization_id = %s and status = 'refused'",
+        decode(Prefix.ORGANIZATION, account.workspace_id),
+    )
+    assert 1 <= refused["n"] <= 3  # the last, and at most one for each process that did not know
     books_are_right(rows, account)
 
 
@@ -383,7 +389,7 @@ async def test_a_budget_is_never_overspent_by_calls_at_once(
         )
     assert {got.status_code for got in answers} == {200, 429}
     done = sum(got.status_code == 200 for got in answers)
-    assert 10 <= done <= 25
+    assert 10 <= done <= 30  # the last have less held than the model says that it used
     spent = rows.one(
         "select sum(cost_micros)::bigint as cost from invocations where organization_id = %s",
         decode(Prefix.ORGANIZATION, account.workspace_id),
@@ -468,7 +474,7 @@ def test_an_answer_that_may_not_go_out_is_withheld(
     got = gateway.client.post(CHAT, headers=bearer(account.virtual_key), json=chat(stream=stream))
     assert KEY[:12] not in got.text
     if stream and got.status_code == 200:
-        assert events_of(got.text)[-2]["choices"][0]["finish_reason"] == "content_filter"
+        assert events_of(got.text)[-2]["choices"][0]["finish_reason"] == "content_filter", got.text[-600:]
     else:
         assert (got.status_code, got.json()["error"]["code"]) == (403, "policy_denied")
     row = last(rows, account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from tests.invocations.dialects.streams import STREAMS, told
 from tests.invocations.dialects.test_positions import ANSWERS, REQUESTS
 from tests.invocations.dialects.test_positions import SECRET as PLACE
 from tests.invocations.model_calls import model_call, read_events
-from tests.invocations.test_streams import sent
+from tests.invocations.test_streams import sent, sse
 
 KEY, SSN = "AKIAIOSFODNN7EXAMPLQ", "536-22-8726"
 TEXT = f"Use {KEY} now, his SSN is {SSN}, and write to ann@example.com please."
@@ -117,6 +118,17 @@ async def test_answers_go_out_masked_from_every_position(
             await pipeline.invoke(caller.call({"messages": []}))
 
 
+def _ending(dialect: Dialect, events: Sequence[ServerEvent]) -> str:
+    """Why a stream says that it is over."""
+    if dialect is Dialect.RESPONSES:
+        data = events[-1][1]
+        assert data is not None
+        return str(data["response"]["incomplete_details"]["reason"])
+    data = events[-2][1]
+    assert data is not None
+    return str(data["choices"][0]["finish_reason"] if dialect is Dialect.CHAT else data["delta"]["stop_reason"])
+
+
 def _stream(dialect: Dialect, text: str, size: int) -> Sequence[ServerEvent]:
     arguments = json.dumps({"note": text, "to": [text]})
     cut = [[whole[at : at + size] for at in range(0, len(whole), size)] for whole in (text, arguments)]
@@ -154,9 +166,39 @@ async def test_streams_end_before_what_may_not_go_out(
         await read_events(pipeline.stream(caller.call({"messages": [], "max_tokens": 900})), events)
     except DlpWithheld:
         assert events == []  # it all came in one read
+    else:
+        assert (
+            _ending(dialect, events)
+            == {
+                Dialect.CHAT: "content_filter",
+                Dialect.MESSAGES: "refusal",
+                Dialect.RESPONSES: "content_filter",
+            }[dialect]
+        )
     assert ANTHROPIC_KEY[:10] not in str(events)
     row = await tenant.last()
     assert (row["status"], row["decision"], row["error_code"]) == ("blocked", "KILL", "policy_denied")
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+async def test_a_name_beside_a_diagnosis_cuts_the_stream_wherever_they_stand(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, dialect: Dialect
+) -> None:
+    text = "The patient is Mary Johnson. " + "Nothing to see here. " * 30 + "She has type 2 diabetes."
+    events_sent = list(map(encode_event, _stream(dialect, text, 20)))
+
+    async def slowly(send: Any) -> None:
+        for item in events_sent:
+            await send(item)
+            await asyncio.sleep(0.001)  # so that the client has begun to read
+
+    model.answer = sse(slowly)
+    events: list[ServerEvent] = []
+    caller = Caller(tenant, model, exchange, dialect)
+    await read_events(pipeline.stream(caller.call({"messages": [], "max_tokens": 900})), events)
+    assert "diabetes" not in str(events)
+    assert _ending(dialect, events) in ("content_filter", "refusal")
+    assert (await tenant.last())["status"] == "blocked"
 
 
 async def test_words_before_a_value_tell_what_it_is(

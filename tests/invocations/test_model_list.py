@@ -294,3 +294,15 @@ def test_models_of_one_wildcard_share_a_breaker(tmp_path: Path) -> None:
     keys = {models.find(f"openai/some-{number}")[0].key for number in range(3000)}
     assert len(keys) == 1
     assert len(models.derived) <= 1024
+
+
+def test_two_accounts_at_one_place_are_left_alone_each_for_itself(tmp_path: Path) -> None:
+    entries = [("a", "one"), ("a", "two"), ("b", "one"), ("c", "three")]
+    listed = "".join(
+        f"  - {{model_name: {name}, litellm_params: {{model: gpt-4o, api_key: {key}}}}}\n" for name, key in entries
+    )
+    models = load_models(write(tmp_path, f"model_list:\n{listed}"))
+    one, two = models.find("a")
+    assert len({one.key, two.key, models.find("c")[0].key}) == 3
+    assert models.find("b")[0].key == one.key
+    assert "one" not in one.key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -180,6 +181,11 @@ async def test_a_deployment_that_wants_to_be_left_alone_is(model: ModelServer, e
     assert asked(model)[4:] == ["a", "b"]
 
 
+async def test_the_wait_may_be_told_in_milliseconds(model: ModelServer, exchange: Exchange) -> None:
+    model.answer = failing_once(FINE, answering({}, status=429, retry_after_ms="5", retry_after="1000"))
+    assert await Routed(exchange, [place(model, "a")], attempts=2).ask() == "Hello."
+
+
 async def test_nobody_asks_to_be_left_alone_for_ever(model: ModelServer, exchange: Exchange) -> None:
     by_place(model, a=failing_once(FINE, answering({}, status=429, retry_after="99999999")))
     routed = Routed(exchange, [place(model, "a")])
@@ -258,6 +264,16 @@ async def test_however_a_streams_probe_ends_the_deployment_is_probed_again(
     routed.clock.seconds = 20
     model.answer = FINE
     assert await routed.ask() == "Hello."
+
+
+async def test_a_server_that_is_not_there_is_passed_over(model: ModelServer, exchange: Exchange) -> None:
+    by_place(model, b=FINE)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        gone = model.deployment(base_url=f"http://127.0.0.1:{closed.getsockname()[1]}", weight=1)
+        assert await Routed(exchange, [gone, place(model, "b", weight=0)], attempts=2).ask() == "Hello."
+        with pytest.raises(TargetUnavailable, match="did not answer"):
+            await Routed(exchange, [gone], attempts=2).ask()
 
 
 # Errors that do not pass

@@ -479,6 +479,17 @@ async def test_usage_is_asked_for_whether_or_not_the_client_wants_it(
     assert model.requests[0]["stream_options"]["include_usage"] is True
 
 
+async def test_mistral_is_not_asked_for_what_it_refuses(model: ModelServer, exchange: Exchange) -> None:
+    model.answer = sending(*streamed(CHAT, PIECES))
+    usage = Usage()
+    asks = {"include_usage": True}
+    await read(
+        upstreams_of(exchange, model.deployment(provider="mistral")), a_request(stream=True, stream_options=asks), usage
+    )
+    assert "stream_options" not in model.requests[0]
+    assert (usage.output_tokens, usage.is_estimate) == (50, False)
+
+
 @pytest.mark.parametrize(
     ("more", "path"),
     [

@@ -58,11 +58,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """What else its entry says, for the library that calls it."""
     pattern: str | None = None
     """The wildcard in the model list that it comes from."""
+    account: int = 0
+    """Which of several accounts at the same place it uses."""
 
     @property
     def key(self) -> str:
-        """What tells this deployment from others, for its circuit breaker."""
-        return f"{self.provider}/{self.pattern or self.model}@{self.base_url}"
+        """What tells this deployment from others, for its circuit breaker and cooldown."""
+        account = f"#{self.account}" if self.account else ""
+        return f"{self.provider}/{self.pattern or self.model}@{self.base_url}{account}"
 
     @property
     def speaks(self) -> tuple[Dialect, ...]:

@@ -92,28 +92,55 @@ def _scan_labelled(inspected: InspectedText) -> list[Finding]:
 
 
 class StreamInspection:
-    """Inspects the texts of one stream as they come."""
+    """Inspects the texts of one stream as they come. Raises the policy's `output_error` before anything goes out that
+    belongs to what it blocks."""
 
     def __init__(self, policy: InspectionPolicy) -> None:
+        self.decision = Decision.BYPASS
+        """On everything that was found so far."""
         self._policy = policy
-        self._maskers: list[StreamMasker] = []
-        self._whole: list[Finding] = []
+        self._found: dict[str, Finding] = {}  # one for each type: what is decided depends on nothing else
 
-    def masker(self, _field: str) -> StreamMasker:
+    def masker(self, _field: str) -> CheckingMasker:
         """What masks one more text that comes in pieces."""
-        masker = StreamMasker(_MASKED_CATEGORIES, self._policy.masked_types)
-        self._maskers.append(masker)
-        return masker
+        return CheckingMasker(self, StreamMasker(_MASKED_CATEGORIES, self._policy.masked_types))
 
     def whole(self, inspected: InspectedText) -> str:
         """A text that comes whole, masked."""
         findings, text = _inspected(inspected, self._policy)
-        self._whole += findings
+        self.note(findings)
         return text
 
-    def decision(self) -> Decision:
-        """On everything that was found so far, before any of it has gone out."""
-        if not self._whole and not any(masker.findings for masker in self._maskers):
-            return Decision.BYPASS
-        streamed = [finding for masker in self._maskers for finding in masker.findings]
-        return self._policy.decide([*self._whole, *streamed])
+    def note(self, findings: Sequence[Finding]) -> None:
+        """Decides anew when something of another type was found. Raises OutputBlocked."""
+        new = [finding for finding in findings if finding.type not in self._found]
+        if not new:
+            return
+        self._found |= {finding.type: finding for finding in new}
+        self.decision = self._policy.decide(list(self._found.values()))
+        if self.decision is Decision.KILL:
+            raise self._policy.output_error
+
+
+class CheckingMasker:
+    """Masks one text of a stream, and tells its inspection what was found before it gives anything out."""
+
+    def __init__(self, inspection: StreamInspection, masker: StreamMasker) -> None:
+        self._inspection = inspection
+        self._masker = masker
+        self._seen = 0
+
+    def feed(self, chunk: str) -> str:
+        """Takes the next piece; answers what may go out now. Raises OutputBlocked and DlpUnavailable."""
+        return self._checked(self._masker.feed(chunk))
+
+    def flush(self) -> str:
+        """The rest. Raises as `feed`."""
+        return self._checked(self._masker.flush())
+
+    def _checked(self, masked: str) -> str:
+        findings = self._masker.findings
+        if len(findings) != self._seen:
+            self._inspection.note(findings[self._seen :])
+            self._seen = len(findings)
+        return masked

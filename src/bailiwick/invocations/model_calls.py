@@ -71,7 +71,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         """
         prepared = await self._prepare(call)
         try:
-            return await self.pipeline.invoke(prepared.of(prepared.output_tokens, {}))
+            return await self.pipeline.invoke(prepared.of(await self._expected(prepared), {}))
         except BudgetExhausted as refusal:
             affordable = await self._affordable(prepared, refusal)
         return await self.pipeline.invoke(prepared.of(affordable, {}))
@@ -84,7 +84,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         async with AsyncExitStack() as stack:
             try:
                 events = await stack.enter_async_context(
-                    self.pipeline.stream(prepared.of(prepared.output_tokens, headers))
+                    self.pipeline.stream(prepared.of(await self._expected(prepared), headers))
                 )
             except BudgetExhausted as refusal:
                 affordable = await self._affordable(prepared, refusal)
@@ -124,6 +124,17 @@ class ModelCalls(msgspec.Struct, frozen=True):
     def _output_for(self, prepared: _Prepared, micros: int) -> int:
         return self.upstreams.affordable_output_tokens(prepared.model, prepared.input_tokens, micros)
 
+    async def _expected(self, prepared: _Prepared) -> int:
+        """How much output admission will probably grant: a refusal is a trace of its own, and not worth one that is
+        foreseen and then taken back. A call that nothing is left for is refused by admission itself."""
+        left = (await self.terms.get(prepared.call.caller, prepared.session_name)).left_micros
+        worst = self.upstreams.worst_case_micros(prepared.model, prepared.input_tokens, prepared.output_tokens)
+        if left is None or worst <= left:
+            return prepared.output_tokens
+        left = (await narrowest_limit(prepared.call.caller, prepared.session_name)).left
+        affordable = min(self._output_for(prepared, left), prepared.output_tokens)
+        return prepared.output_tokens if affordable < prepared.choices else affordable
+
     async def _affordable(self, prepared: _Prepared, refusal: BudgetExhausted) -> int:
         """How much output the limits that refused a call would pay for now. Raises the refusal when it is none."""
         left = (await narrowest_limit(prepared.call.caller, prepared.session_name)).left
@@ -158,6 +169,11 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
     charge: Callable[[], Any]
     calls: ModelCalls
 
+    def _begun(self, running: Running) -> None:
+        self.calls.terms.note(self.call.caller, self.session_name, running.admitted)
+        if self.call.begun is not None:
+            self.call.begun(running)
+
     def of(self, output_tokens: int, passed_on: dict[str, str]) -> StreamCall:
         """The invocation, its output bounded."""
         call = self.call
@@ -184,7 +200,7 @@ class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
             dialect=call.dialect,
             hashed_input=call.text,
             tokens=self.input_tokens + output_tokens,
-            begun=call.begun,
+            begun=self._begun,
             session_name=self.session_name,
             trace_parent=call.headers.get("traceparent"),
             context=call.context,

@@ -216,8 +216,15 @@ def load_models(path: Path | None) -> ModelList:
     if not isinstance(entries, list):
         raise ModelListInvalid(f"{path}: needs a list `model_list`")
     models: dict[str, list[Deployment]] = {}
+    accounts: dict[str, list[object]] = {}
     for position, entry in enumerate(entries):
         deployment = _deployment(entry, f"{path}: model_list[{position}]")
+        # What a provider says to one account, that it asks too often, is not said to another.
+        account = (deployment.api_key, deployment.headers, deployment.options)
+        known = accounts.setdefault(deployment.key, [])
+        if account not in known:
+            known.append(account)
+        deployment = msgspec.structs.replace(deployment, account=known.index(account))
         models.setdefault(deployment.name, []).append(deployment)
     listed = ModelList(models=models, routing=_settings(document, path), created=created)
     for name in listed.routing.fallback_names():

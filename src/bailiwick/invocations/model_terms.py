@@ -14,7 +14,7 @@ import msgspec
 from bailiwick import identity, ledger
 from bailiwick.identity import Caller, Credential, MoneyLimit
 from bailiwick.invocations.errors import CredentialRevoked
-from bailiwick.invocations.requests import Charge
+from bailiwick.invocations.requests import Admitted, Charge
 from bailiwick.kernel.clock import now
 from bailiwick.kernel.database import tenant_transaction
 from bailiwick.kernel.errors import NotFound
@@ -24,7 +24,7 @@ _MOST = 50_000
 _Place = tuple[UUID, UUID | None, UUID | None, str]
 
 
-class ModelTerms(msgspec.Struct, frozen=True):
+class ModelTerms(msgspec.Struct):
     """The terms of the calls of one credential in one session."""
 
     charge: Charge
@@ -32,6 +32,8 @@ class ModelTerms(msgspec.Struct, frozen=True):
     """Empty: every model."""
     cache_seconds: int
     """How long an answer to exactly the same request is repeated; 0: never."""
+    left_micros: int | None = None
+    """What the narrowest budget had left when the last call of this process was admitted; None: not known."""
 
     def allows(self, model: str) -> bool:
         """Whether the model may be called."""
@@ -49,7 +51,7 @@ class ModelTermsCache:
 
     async def get(self, caller: Caller, session_name: str) -> ModelTerms:
         """The terms of a caller. Raises CredentialRevoked."""
-        place = (caller.tenant, caller.key_id, caller.membership_id, session_name)
+        place = _place(caller, session_name)
         terms = self._terms.get(place)
         if terms is not None:
             self._terms.move_to_end(place)
@@ -62,6 +64,12 @@ class ModelTermsCache:
             if len(self._terms) > self._limit:
                 self._remove(next(iter(self._terms)))
         return terms
+
+    def note(self, caller: Caller, session_name: str, admitted: Admitted) -> None:
+        """Notes what admission told of a caller's narrowest budget."""
+        terms = self._terms.get(_place(caller, session_name))
+        if terms is not None:
+            terms.left_micros = admitted.left_micros
 
     def _remove(self, place: _Place) -> None:
         del self._terms[place]
@@ -84,6 +92,10 @@ class ModelTermsCache:
         self._drops += 1
         for place in list(self._of_organization.get(organization_id, ())):
             self._remove(place)
+
+
+def _place(caller: Caller, session_name: str) -> _Place:
+    return caller.tenant, caller.key_id, caller.membership_id, session_name
 
 
 def virtual_key_of(caller: Caller) -> UUID | None:

@@ -83,7 +83,7 @@ class Pipeline:
             running = self._begin(call, *await self._admit(call))
             upstream = contextlib.AsyncExitStack()
             try:
-                running.inspect(call.texts)
+                await running.inspect(call.texts)
                 with running.cuts.section():
                     source = await upstream.enter_async_context(
                         call.target.stream(running.incoming.texts, running.usage)
@@ -149,7 +149,7 @@ class Pipeline:
     async def _invoke(self, call: Call) -> Outcome:
         running = self._begin(call, *await self._admit(call))
         try:
-            running.inspect(call.texts)
+            await running.inspect(call.texts)
             with running.cuts.section():
                 answer = await call.target.dispatch(running.incoming.texts, running.usage)
             outgoing = inspect(call.form.texts_of(answer), call.policy)

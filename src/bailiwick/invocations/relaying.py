@@ -20,7 +20,7 @@ from bailiwick.invocations.dialects import (
 )
 from bailiwick.invocations.errors import AllowanceExhausted, KilledBySwitch, OutputBlocked
 from bailiwick.invocations.inspection import StreamInspection
-from bailiwick.invocations.requests import Decision, InspectedText
+from bailiwick.invocations.requests import InspectedText
 from bailiwick.invocations.running import Running
 
 # Keys under which a text says nothing of itself.
@@ -65,7 +65,7 @@ class RelayedEvents:
         )
         self._digest = hashlib.sha256()
         self._ready: list[ServerEvent] = []
-        """What may go out, but for a limit that may have been reached with it."""
+        """Events that may go out and have not yet."""
 
     @property
     def is_finished(self) -> bool:
@@ -86,19 +86,16 @@ class RelayedEvents:
             read = await anext(self._reads, None)
         if read is None:
             return None
-        events = [out for event in read for out in self._relay.feed(event)]
-        self._check()
+        for event in read:
+            self._relay.feed(event, self._ready)
         if not self.is_finished:
-            self._ready = events
             self._running.check_used()
-            self._ready = []
-        return self._encoded(events)
+        return self._handed_out()
 
     def end(self) -> bytes:
         """What was held back to the end. Raises OutputBlocked."""
-        events = self._relay.end()
-        self._check()
-        return self._encoded(events)
+        self._ready += self._relay.end()
+        return self._handed_out()
 
     def cut(self, error: BaseException) -> bytes | None:
         """The events that end the stream because of `error`; None when it is no cut."""
@@ -116,18 +113,15 @@ class RelayedEvents:
             output=used.output_tokens,
             reasoning=used.reasoning_tokens or 0,
         )
-        events = [*self._ready, *self._relay.cut(reason, usage)]
-        if self._inspection.decision() is Decision.KILL:  # in what a limit lets out at last
-            self._running.decide(Decision.KILL)
-            events = self._relay.reader.cut(CutReason.POLICY, usage)
-        return self._encoded(events)
+        try:
+            self._ready += self._relay.cut(reason, usage)
+        except OutputBlocked:  # in what a limit lets out at last
+            self._ready += self._relay.reader.cut(CutReason.POLICY, usage)
+        return self._handed_out()
 
-    def _check(self) -> None:
-        decision = self._inspection.decision()
-        if decision is not Decision.BYPASS:
-            self._running.decide_output(decision)
-
-    def _encoded(self, events: list[ServerEvent]) -> bytes:
-        content = b"".join(map(encode_event, events))
+    def _handed_out(self) -> bytes:
+        self._running.decide(self._inspection.decision)
+        content = b"".join(map(encode_event, self._ready))
+        self._ready = []
         self._digest.update(content)
         return content

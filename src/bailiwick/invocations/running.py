@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from bailiwick.invocations.inspection import InspectionPolicy, inspect
 from bailiwick.invocations.requests import Admission, Admitted, Decision, InspectedText, Inspection, Usage
 from bailiwick.invocations.spans import Timeline
 
+_MUCH = 100_000
+"""Code points that take some milliseconds to inspect."""
 _STRICTNESS = {decision: rank for rank, decision in enumerate(Decision)}
 
 
@@ -34,9 +37,13 @@ class Running:
         """The strictest decision so far."""
         return self.incoming.decision
 
-    def inspect(self, texts: Sequence[InspectedText]) -> None:
+    async def inspect(self, texts: Sequence[InspectedText]) -> None:
         """Inspects the input. Raises InvocationBlocked and DlpUnavailable."""
-        self.incoming = inspect(texts, self.policy)
+        if len(texts) > 1 and sum(len(inspected.text) for inspected in texts) > _MUCH:
+            # A long conversation takes tens of milliseconds; the other calls of this process go on meanwhile.
+            self.incoming = await asyncio.to_thread(inspect, texts, self.policy)
+        else:
+            self.incoming = inspect(texts, self.policy)
         self.timeline.inspected = time.time_ns()
         if self.incoming.decision is Decision.KILL:
             raise self.policy.input_error([finding.as_flag() for finding in self.incoming.findings])

@@ -125,11 +125,18 @@ class ChatStreamReader(StreamReader):
         return [*frames, last] if last is not None else frames
 
     def _ended(self, finishing: list[dict[str, Any]]) -> tuple[str, ...]:
-        for choice in finishing:
-            self._unfinished.pop(_index(choice), None)
-            self._finished.add(_index(choice))
         prefixes = tuple(f"choices[{_index(choice)}]." for choice in finishing)
         return self._over([channel for channel in self.open if channel.startswith(prefixes)]) if prefixes else ()
+
+    def emit(self, frame: Frame, text: str | None = None) -> ServerEvent:
+        """See StreamReader."""
+        if frame.data is not None:  # a choice is finished when its client is told so, not before
+            choices = frame.data.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
+                if isinstance(choice, dict) and choice.get("finish_reason"):
+                    self._unfinished.pop(_index(choice), None)
+                    self._finished.add(_index(choice))
+        return super().emit(frame, text)
 
     def flush(self, channel: str, text: str) -> ServerEvent:
         """See StreamReader."""

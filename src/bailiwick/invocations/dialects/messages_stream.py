@@ -43,7 +43,6 @@ class MessagesStreamReader(StreamReader):
             self._is_started = True
             self._count(data.get("message"))
         elif kind == "content_block_stop":
-            self._blocks.pop(_index(data), None)
             prefix = f"content[{_index(data)}]."
             return [Frame(name, data, ends=self._over([c for c in self.open if c.startswith(prefix)]))]
         elif kind in ("message_delta", "message_stop"):
@@ -80,6 +79,12 @@ class MessagesStreamReader(StreamReader):
             is_only_text=holder == "delta",
             whole=() if inner.keys() <= {"type", key} else response_positions(Dialect.MESSAGES, _blank(data, path)),
         )
+
+    def emit(self, frame: Frame, text: str | None = None) -> ServerEvent:
+        """See StreamReader."""
+        if frame.data is not None and frame.data.get("type") == "content_block_stop":
+            self._blocks.pop(_index(frame.data), None)
+        return super().emit(frame, text)
 
     def flush(self, channel: str, text: str) -> ServerEvent:
         """See StreamReader."""

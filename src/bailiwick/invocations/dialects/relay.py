@@ -39,9 +39,10 @@ class StreamRelay:
         self._signed: set[str] = set()
         self._arguments: dict[str, list[str]] = {}
 
-    def feed(self, event: ServerEvent) -> list[ServerEvent]:
-        """Takes one upstream event; answers what may go to the client now."""
-        out: list[ServerEvent] = []
+    def feed(self, event: ServerEvent, into: list[ServerEvent] | None = None) -> list[ServerEvent]:
+        """Takes one upstream event; answers what may go to the client now. With `into` that is added there, one by one,
+        so that it is there although what follows it raises."""
+        out: list[ServerEvent] = [] if into is None else into
         for frame in self.reader.read(event):
             for channel in frame.ends:
                 self._flush(channel, out)

@@ -117,7 +117,6 @@ class ResponsesStreamReader(StreamReader):
         if not is_done:
             self._items.setdefault(index, {})
             return (), []
-        self._done.add(index)
         prefix = f"output[{index}]."
         ends = self._over([channel for channel in self.open if channel.startswith(prefix)])
         return ends, list(_repeats_of_item(item, index, ("item",)))
@@ -152,6 +151,8 @@ class ResponsesStreamReader(StreamReader):
         data = rewrite(frame.data, changes)
         if isinstance(data, dict) and isinstance(item := data.get("item"), dict):
             self._items[_number(data, "output_index")] = item
+            if data.get("type") == "response.output_item.done":
+                self._done.add(_number(data, "output_index"))
         elif isinstance(data, dict) and isinstance(response := data.get("response"), dict):
             self._response = {**response, "output": []}
         return self._numbered(frame.event, data)

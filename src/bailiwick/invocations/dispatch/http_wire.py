@@ -136,8 +136,16 @@ class HttpWire:
             _error(content),
             kept(response.headers),
             dialect=attempt.dialect,
-            retry_after=retry_after(response.headers.get("retry-after")),
+            retry_after=_retry_seconds(response.headers),
         )
+
+
+def _retry_seconds(headers: Mapping[str, str]) -> float | None:
+    """OpenAI and Azure tell it in milliseconds as well, which is more exact."""
+    milliseconds = headers.get("retry-after-ms", "")
+    if milliseconds.isascii() and milliseconds.isdigit():
+        return int(milliseconds) / 1000
+    return retry_after(headers.get("retry-after"))
 
 
 def _error(content: bytes) -> object:

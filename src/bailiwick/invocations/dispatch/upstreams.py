@@ -33,7 +33,7 @@ from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Wire, WireAns
 from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.invocations.requests import Usage
 
-# OpenAI's reasoning models refuse `max_tokens`; other servers may know nothing else.
+# OpenAI's reasoning models refuse `max_tokens`, and its servers know both; others may know nothing else.
 _REASONING = re.compile(r"o\d|gpt-5")
 
 
@@ -249,7 +249,8 @@ def _sent(deployment: Deployment, request: ModelRequest) -> _Sent:
     """A request as one deployment gets it. Raises InvalidBody and Untranslatable."""
     client = request.dialect
     provider = _dialect_for(deployment, client)
-    chat_key = "max_completion_tokens" if _REASONING.match(deployment.model) else "max_tokens"
+    takes_new_key = deployment.base_url == "https://api.openai.com/v1" or _REASONING.match(deployment.model)
+    chat_key = "max_completion_tokens" if takes_new_key else "max_tokens"
     most = request.most_output_tokens
     if output_bound(client, request.body) is None:
         most = min(most, deployment.max_output_tokens * _choices(request.body))
@@ -258,7 +259,9 @@ def _sent(deployment: Deployment, request: ModelRequest) -> _Sent:
     body["model"] = deployment.model
     if request.stream:
         body["stream"] = True
-        if provider is Dialect.CHAT:
+        if deployment.provider == "mistral":
+            body.pop("stream_options", None)  # which it refuses: it tells the usage anyway
+        elif provider is Dialect.CHAT:
             body, _ = ask_for_usage(body)
     else:
         body.pop("stream", None)
