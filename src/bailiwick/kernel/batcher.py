@@ -54,6 +54,8 @@ class Batcher(Generic[Item, Answer]):
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
                 await self._write(batch)
+                # Whom this flush has woken may have something for the next one: fewer, larger batches.
+                await asyncio.sleep(0)
         finally:
             self._task = None
 
