@@ -54,6 +54,7 @@ docs: $(INSTALLED) ## Renews the generated pages of docs/reference
 bench: $(INSTALLED) ## Runs the benchmarks of docs/benchmarks.md
 	$(BIN)/bailiwick bench dlp
 	$(BIN)/bailiwick bench invoke --markdown docs/benchmarks.md
+	$(BIN)/bailiwick bench gateway --markdown docs/benchmarks.md
 
 clean: ## Removes the environment and caches; leaves .bailiwick, your data, alone
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

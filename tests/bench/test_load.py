@@ -39,7 +39,12 @@ async def server_that(handler: Handler) -> AsyncIterator[int]:
 
 
 async def load(
-    handler: Handler, *paths: str, requests: int = 20, connections: int = 1, streaming: bool = False
+    handler: Handler,
+    *paths: str,
+    requests: int = 20,
+    connections: int = 1,
+    streaming: bool = False,
+    ending: bytes = b"",
 ) -> LoadResult:
     async with server_that(handler) as port:
         plan = LoadPlan(
@@ -50,6 +55,7 @@ async def load(
             warmup_seconds=0.0001,
             maximum_requests=requests,
             streaming=streaming,
+            ending=ending,
         )
         return await run_load(plan)
 
@@ -89,6 +95,25 @@ async def test_chunked_answers_end_where_their_last_chunk_ends() -> None:
     assert result.completed == result.successful >= 10
     assert result.bytes_received == result.completed * (len(body) + 47)
     assert 0 < result.first_byte_us.p50 <= result.latency_us.maximum
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_whole"),
+    [
+        (b"6\r\ndata: \r\n8\r\n[DONE]\n\n\r\n", True),  # split
+        (b"e\r\ndata: [DONE]\n\n\r\n", True),
+        (b"e\r\ndata: [DONE]\n\n\r\n6\r\ndata: \r\n", False),
+        (b"9\r\ndata: {}\n\r\n", False),
+        (b"", False),
+    ],
+)
+async def test_a_stream_that_does_not_end_as_it_should_is_an_error(chunks: bytes, is_whole: bool) -> None:
+    async def handler(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+
+    result = await load(handler, requests=10, ending=b"data: [DONE]")
+    assert result.errors.keys() == (set() if is_whole else {"unfinished"})
+    assert (result.successful > 0) == is_whole
 
 
 async def test_an_answer_without_length_ends_with_its_connection() -> None:

@@ -11,7 +11,13 @@ import yaml
 
 from bailiwick.bench import peers
 from bailiwick.bench.load import LoadPlan, render_request, run_load
-from bailiwick.bench.processes import ServerNotReadyError, free_port, own_server
+from bailiwick.bench.processes import (
+    ProcessMemory,
+    ServerNotReadyError,
+    free_port,
+    largest_worker_mib,
+    own_server,
+)
 
 
 async def test_nginx_passes_calls_to_the_stub_and_ends_with_its_block(tmp_path: Path) -> None:
@@ -27,7 +33,11 @@ async def test_nginx_passes_calls_to_the_stub_and_ends_with_its_block(tmp_path: 
         assert result.successful >= 40
         assert nginx.start_up_seconds > 0
         if sys.platform == "linux":
-            assert len(nginx.memory_mib()) >= 2  # master and worker
+            processes = nginx.memory()
+            assert len(processes) >= 2  # master and worker
+            assert all(0 < one.proportional_mib <= one.resident_mib for one in processes)
+            assert largest_worker_mib(processes) == max(one.resident_mib for one in processes)
+            assert await peers.calls_answered(stub) >= 40
             assert nginx.cpu_seconds() >= 0
     with pytest.raises(OSError, match="Connect"):
         await asyncio.open_connection("127.0.0.1", nginx.port)
@@ -41,8 +51,8 @@ def test_without_nginx_the_note_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 def test_litellm_is_configured_for_the_stub_alone() -> None:
     configuration = yaml.safe_load(peers.litellm_configuration(4321))
-    (model,) = configuration["model_list"]
-    assert model["litellm_params"]["api_base"] == "http://127.0.0.1:4321/v1"
+    bases = {model["litellm_params"]["api_base"] for model in configuration["model_list"]}
+    assert bases == {"http://127.0.0.1:4321/v1", "http://127.0.0.1:4321"}
     assert configuration["litellm_settings"]["telemetry"] is False
 
 
@@ -64,3 +74,34 @@ async def test_a_server_that_does_not_end_when_asked_is_ended(tmp_path: Path) ->
     assert server.process.returncode == -9
     with pytest.raises(ProcessLookupError):
         os.kill(server.process.pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+async def test_workers_are_what_multiprocessing_spawned(tmp_path: Path) -> None:
+    """The supervisor is larger here than its worker, and its resource tracker is no worker."""
+    script = tmp_path / "supervisor.py"
+    script.write_text(
+        "import multiprocessing, time\n"
+        "if __name__ == '__main__':\n"
+        "    held = bytearray(b'x' * 2**26)\n"
+        "    process = multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,), daemon=True)\n"
+        "    process.start()\n"
+        "    print('up', flush=True)\n"
+        "    process.join()\n"
+    )
+    command = [sys.executable, str(script)]
+    log = tmp_path / "log"
+    async with own_server("Supervisor", command, port=free_port(), log=log, grace_seconds=5) as server:
+        async with asyncio.timeout(20):
+            while "up" not in server.log_end() or len(server.memory()) < 3:  # noqa: ASYNC110  (another process tells it)
+                await asyncio.sleep(0.02)
+        processes = server.memory()
+    (worker,) = [one for one in processes if one.is_spawned]
+    assert worker.pid != server.process.pid
+    assert largest_worker_mib(processes) == worker.resident_mib < max(one.resident_mib for one in processes)
+
+
+def test_without_spawned_processes_the_largest_is_the_worker() -> None:
+    processes = [ProcessMemory(pid=n, is_spawned=False, resident_mib=n, proportional_mib=1) for n in (1, 3, 2)]
+    assert largest_worker_mib(processes) == 3
+    assert largest_worker_mib([]) == 0

@@ -108,6 +108,28 @@ class Connection:
             self.chunk_at = following
 
 
+def ends_with(data: bytes, ending: bytes) -> bool:
+    """Whether a response without a length ends so, white space apart; what is split over chunks is put together."""
+    body = data.rstrip()
+    is_chunked = body.endswith(b"\r\n0")
+    if is_chunked:
+        body = body[:-3].rstrip()
+    return body.endswith(ending) or (is_chunked and without_chunks(data).endswith(ending))
+
+
+def without_chunks(data: bytes) -> bytes:
+    """The body of a whole chunked response."""
+    at = data.find(b"\r\n\r\n") + 4
+    pieces: list[bytes] = []
+    while True:
+        line_end = data.index(b"\r\n", at)
+        size = int(data[at:line_end].split(b";", 1)[0], 16)
+        if size == 0:
+            return b"".join(pieces).rstrip()
+        pieces.append(data[line_end + 2 : line_end + 2 + size])
+        at = line_end + size + 4
+
+
 class ClosedLoop:
     """One run of a plan; `drive` does it and `result` tells it."""
 
@@ -119,6 +141,7 @@ class ClosedLoop:
         self.latencies = array("q")
         self.first_bytes = array("q")
         self.statuses: Counter[int] = Counter()
+        self.warmup_successful = 0
         self.errors: Counter[str] = Counter()
         self.bytes_received = 0
         self.refusal = ""
@@ -208,6 +231,9 @@ class ClosedLoop:
 
     def answered(self, connection: Connection, head: Head, data: bytes, now: int, deadline: int) -> None:
         """Counts a whole response and sends the next request on its connection, or closes it when time is up."""
+        if self.plan.ending and head.length < 0 and head.status < 300 and not ends_with(data, self.plan.ending):
+            self.lost(connection, "unfinished", deadline)
+            return
         sent_at = connection.sent_at
         if sent_at >= self.measure_from:
             self.latencies.append(now - sent_at)
@@ -216,6 +242,8 @@ class ClosedLoop:
             self.last_answer_at = now
             if self.plan.streaming:
                 self.first_bytes.append((connection.first_byte_at or now) - sent_at)
+        elif 200 <= head.status < 300:
+            self.warmup_successful += 1
         if not 200 <= head.status < 300 and not self.refusal:
             self.refusal = data[:600].decode(errors="replace")
         connection.clear()
@@ -262,6 +290,7 @@ class ClosedLoop:
             seconds=round(seconds, 4),
             completed=len(self.latencies),
             successful=sum(count for status, count in self.statuses.items() if 200 <= status < 300),
+            warmup_successful=self.warmup_successful,
             statuses=dict(self.statuses),
             errors=dict(self.errors),
             latency_us=Quantiles.of_nanoseconds(self.latencies),

@@ -40,6 +40,7 @@ def median_of(results: Sequence[LoadResult]) -> LoadResult:
         seconds=middle.seconds,
         completed=middle.completed,
         successful=middle.successful,
+        warmup_successful=sum(result.warmup_successful for result in results),
         statuses=statuses,
         errors=errors,
         latency_us=median_quantiles([result.latency_us for result in results]),

@@ -43,6 +43,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Longest wait for one answer; counted as an error, and the connection is opened anew."""
     streaming: bool = False
     """Also measures the time to the first byte of each answer's body."""
+    ending: bytes = b""
+    """What every good answer without a length ends with; one that does not counts as an error, `unfinished`."""
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
@@ -84,6 +86,16 @@ class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
             mean=round(sum(ordered) / len(ordered) / 1000, 3),
         )
 
+    def minus(self, other: "Quantiles") -> "Quantiles":
+        """The difference of each figure."""
+        return Quantiles(
+            p50=self.p50 - other.p50,
+            p95=self.p95 - other.p95,
+            p99=self.p99 - other.p99,
+            maximum=self.maximum - other.maximum,
+            mean=self.mean - other.mean,
+        )
+
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one load found. Latencies are in microseconds, from before the send to the last byte of the answer."""
@@ -96,18 +108,25 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
     """Answers with a 2xx status; only these count in the rate."""
     statuses: dict[int, int]
     errors: dict[str, int]
-    """Requests without an answer: timeout, closed, malformed, connect."""
+    """Requests without a whole answer: timeout, closed, malformed, unfinished, connect."""
     latency_us: Quantiles
     first_byte_us: Quantiles
     bytes_received: int
     generator_cpu_share: float
     """CPU time of the generator over measured time: near 1.0 it was itself the limit."""
+    warmup_successful: int = 0
+    """Answers with a 2xx status to requests sent before the measured time."""
     refusal: str = ""
     """Beginning of the first answer that was not 2xx, for diagnosis."""
 
     @property
     def requests_per_second(self) -> float:
         return self.successful / self.seconds if self.seconds else 0.0
+
+    @property
+    def all_successful(self) -> int:
+        """Answers with a 2xx status of the whole load, and of all its rounds where it is their median."""
+        return self.warmup_successful + sum(count for status, count in self.statuses.items() if 200 <= status < 300)
 
     @property
     def failed(self) -> int:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
+
 from bailiwick.bench.processes import LOOPBACK, OwnServer, free_port, own_server
 
 LITELLM_KEY = "sk-benchmark"
@@ -30,6 +32,12 @@ async def stub_model(folder: Path) -> AsyncIterator[OwnServer]:
     async with own_server("stub model", command, port=port, log=folder / "stub.log") as server:
         await server.wait_ready("/health", timeout_seconds=20)
         yield server
+
+
+async def calls_answered(stub: OwnServer) -> int:
+    """How many model calls have reached the stub."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://{LOOPBACK}:{stub.port}/stub/calls") as answer:
+        return int((await answer.json())["calls"])
 
 
 def write_configuration(folder: Path, name: str, text: str) -> Path:
@@ -93,9 +101,9 @@ async def nginx(folder: Path, *, upstream_port: int) -> AsyncIterator[OwnServer]
 
 
 def litellm_configuration(upstream_port: int) -> str:
-    """One model behind a master key; no database, no telemetry, no retries.
+    """The stub as a model of OpenAI's and as one of Anthropic's, behind a master key; no database, telemetry, retries.
 
-    The model bears a name that LiteLLM has a price for: without one it raises and catches an error at every call.
+    The models bear names that LiteLLM has prices for: without one it raises and catches an error at every call.
     """
     return f"""
 model_list:
@@ -103,6 +111,11 @@ model_list:
     litellm_params:
       model: openai/gpt-4o-mini
       api_base: http://{LOOPBACK}:{upstream_port}/v1
+      api_key: none
+  - model_name: stub-anthropic
+    litellm_params:
+      model: anthropic/claude-3-haiku-20240307
+      api_base: http://{LOOPBACK}:{upstream_port}
       api_key: none
 general_settings:
   master_key: {LITELLM_KEY}

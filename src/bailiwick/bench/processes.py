@@ -9,11 +9,24 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 LOOPBACK = "127.0.0.1"
 
 
 class ServerNotReadyError(RuntimeError):
     """A started server ended, or did not answer in time; the message holds the end of its log."""
+
+
+class ProcessMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory of one process in MiB (proc(5), smaps_rollup)."""
+
+    pid: int
+    is_spawned: bool
+    """Whether Python's multiprocessing started it, as Uvicorn starts its workers."""
+    resident_mib: float
+    proportional_mib: float
+    """With shared pages divided among those who share them."""
 
 
 class OwnServer:
@@ -42,14 +55,13 @@ class OwnServer:
     def log_end(self) -> str:
         return self.log.read_text(errors="replace")[-1500:].strip()
 
-    def memory_mib(self) -> dict[str, float]:
-        """Proportional set size of the server and of its children in MiB, by process id and name; databases apart."""
-        found = {}
+    def memory(self) -> list[ProcessMemory]:
+        """Of the server and of its children, databases apart; empty where the kernel does not tell."""
+        found = []
         for pid in (self.process.pid, *descendants(self.process.pid)):
             with contextlib.suppress(OSError):
-                name = Path(f"/proc/{pid}/comm").read_text().strip()
-                if not name.startswith("postgres"):
-                    found[f"{pid} {name}"] = proportional_kib(pid) / 1024
+                if not Path(f"/proc/{pid}/comm").read_text().startswith("postgres"):
+                    found.append(process_memory(pid))
         return found
 
     def cpu_seconds(self) -> float:
@@ -136,12 +148,25 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def proportional_kib(pid: int) -> int:
-    """A process's memory with shared pages divided among those who share them (proc(5), smaps_rollup)."""
+def process_memory(pid: int) -> ProcessMemory:
+    """Raises OSError when there is no such process, or no Linux."""
+    sizes = {"Rss:": 0, "Pss:": 0}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    return 0
+        name, *rest = line.split()
+        if name in sizes:
+            sizes[name] = int(rest[0])
+    return ProcessMemory(
+        pid=pid,
+        is_spawned=b"multiprocessing.spawn" in Path(f"/proc/{pid}/cmdline").read_bytes(),
+        resident_mib=sizes["Rss:"] / 1024,
+        proportional_mib=sizes["Pss:"] / 1024,
+    )
+
+
+def largest_worker_mib(processes: Sequence[ProcessMemory]) -> float:
+    """Resident size of the largest worker: of what multiprocessing spawned, else of all. 0 without processes."""
+    workers = [one for one in processes if one.is_spawned] or processes
+    return max((one.resident_mib for one in workers), default=0.0)
 
 
 def tree_cpu_seconds(pid: int) -> float:

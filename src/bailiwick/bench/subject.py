@@ -34,6 +34,7 @@ async def bailiwick(
     """
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BAILIWICK_")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it starts faster with compiled files, as usual
     if database_url is not None:
         environment["BAILIWICK_DATABASE_URL"] = database_url
     environment |= {"BAILIWICK_LOG_LEVEL": "WARNING", "BAILIWICK_OUTBOUND_ALLOWED_HOSTS": f'["{LOOPBACK}"]'}
@@ -51,7 +52,7 @@ async def bailiwick(
 
 
 def write_models(folder: Path, stub_port: int) -> Path:
-    """A model list of one model, with a price, so that each run also charges for its tokens."""
+    """The stub as a deployment of OpenAI's and as one of Anthropic's, with prices, so that each call is charged."""
     models = folder / "models.yaml"
     models.write_text(
         f"""
@@ -64,6 +65,14 @@ model_list:
     model_info:
       input_cost_per_token: 0.00000015
       output_cost_per_token: 0.0000006
+  - model_name: stub-anthropic
+    litellm_params:
+      model: anthropic/stub
+      api_base: http://{LOOPBACK}:{stub_port}
+      api_key: none
+    model_info:
+      input_cost_per_token: 0.0000008
+      output_cost_per_token: 0.000004
 """
     )
     return models
@@ -78,6 +87,8 @@ class Tenant:
         self.organization_id = ""
         self.token = ""
         self.token_from = 0.0
+        self.virtual_key = ""
+        """Made by the sign-up; calls models."""
 
     @classmethod
     async def sign_up(cls, port: int, name: str) -> "Tenant":
@@ -87,6 +98,7 @@ class Tenant:
         answer = await tenant.call("POST", "/api/v1/auth/signup", account)
         tenant.token, tenant.token_from = answer["accessToken"], time.monotonic()
         tenant.organization_id = answer["workspace"]["id"]
+        tenant.virtual_key = answer["apiKey"]["key"]
         await tenant.call("POST", "/api/v1/provision/tenant", {"orgId": tenant.organization_id, "plan": "enterprise"})
         return tenant
 
@@ -100,6 +112,12 @@ class Tenant:
     async def runs_recorded(self) -> int:
         """How many runs of this organisation are on record."""
         page = await self.call("GET", "/api/v1/runs?per_page=1")
+        return int(page["total"])
+
+    async def model_calls_recorded(self) -> int:
+        """How many model calls of this organisation are on record as completed."""
+        await self.bearer()
+        page = await self.call("GET", "/api/v1/traces?limit=1&status=completed")
         return int(page["total"])
 
     async def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 app = App(name="bench", help="Benchmarks. Load goes to this machine's loopback only.")
+_Scenario = Literal["chat", "stream", "messages", "messages-stream"]
 _Numbers = Annotated[list[int] | None, Parameter(consume_multiple=True)]
 
 
@@ -55,9 +56,8 @@ def invoke(
     data_dir
         Keeps LiteLLM's environment from one run to the next.
     """
-    from rich.console import Console
-
-    from bailiwick.bench.invoke import InvokeOptions, bench_invoke
+    from bailiwick.bench.invoke import InvokeBenchmark, InvokeOptions
+    from bailiwick.bench.side_by_side import tell, wide_console
 
     options = InvokeOptions(
         connections=tuple(connections or (1, 8, 32, 64)),
@@ -70,4 +70,63 @@ def invoke(
         json_file=json_file,
         markdown_file=markdown_file,
     )
-    asyncio.run(bench_invoke(options.quick() if quick else options, Console()))
+    asyncio.run(tell(InvokeBenchmark, options.quick() if quick else options, wide_console()))
+
+
+@app.command
+def gateway(
+    *,
+    scenario: Annotated[list[_Scenario] | None, Parameter(consume_multiple=True)] = None,
+    connections: _Numbers = None,
+    workers: _Numbers = None,
+    seconds: float = 5.0,
+    rounds: int = 3,
+    soak: int = 100_000,
+    peers: bool = True,
+    quick: bool = False,
+    data_dir: Path = Path(".bailiwick"),
+    json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+    markdown_file: Annotated[Path | None, Parameter(name="--markdown")] = None,
+) -> None:
+    """Model calls through the gateway, beside nginx and LiteLLM's proxy on the same stub model.
+
+    Tells what each adds to the latency of the stub called directly, requests a second, time to the first byte of
+    streams, memory and start.
+
+    Parameters
+    ----------
+    scenario
+        Kinds of calls; default chat stream.
+    connections
+        Numbers of connections; default 1 8 32 64.
+    workers
+        Numbers of server processes; default 1 2. All but the first are measured at 32 connections only.
+    seconds
+        Length of each load.
+    rounds
+        Alternating rounds; the middle one is reported.
+    soak
+        Requests over which memory is watched, every 10,000; 0 for none.
+    peers
+        Measure nginx and LiteLLM's proxy too.
+    quick
+        About two minutes in all, without the soak.
+    data_dir
+        Keeps LiteLLM's environment from one run to the next.
+    """
+    from bailiwick.bench.gateway import GatewayBenchmark, GatewayOptions
+    from bailiwick.bench.side_by_side import tell, wide_console
+
+    options = GatewayOptions(
+        scenarios=tuple(dict.fromkeys(scenario or ("chat", "stream"))),
+        connections=tuple(connections or (1, 8, 32, 64)),
+        workers=tuple(workers or (1, 2)),
+        seconds=seconds,
+        rounds=rounds,
+        soak=soak,
+        with_peers=peers,
+        cache_dir=data_dir / "bench",
+        json_file=json_file,
+        markdown_file=markdown_file,
+    )
+    asyncio.run(tell(GatewayBenchmark, options.quick() if quick else options, wide_console()))

@@ -274,3 +274,44 @@ def test_odd_events_pass(dialect: Dialect, datas: list[dict[str, Any]]) -> None:
     for data in datas:
         relay.feed((None, data))
     relay.cut(CutReason.LIMIT)
+
+
+def _calls(*calls: tuple[int, str]) -> ServerEvent:
+    pieces = [{"index": index, "function": {"arguments": text}} for index, text in calls]
+    return chunk({"tool_calls": pieces})
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        pytest.param(
+            [_calls((0, '{"a":')), _calls((0, "1}")), _calls((1, "")), _calls((1, '{"b":2}'))],
+            [(0, '{"a":1}'), (1, ""), (1, '{"b":2}')],
+            id="one after the other",
+        ),
+        pytest.param(
+            [_calls((0, '{"a":1}'), (1, '{"b":2}'), (2, "{}"))],
+            [(0, '{"a":1}'), (1, '{"b":2}'), (2, "{}")],
+            id="all in one event",
+        ),
+        pytest.param(
+            [_calls((0, '{"a":')), _calls((1, '{"b":2}')), _calls((0, "1}"))],
+            [(1, '{"b":2}'), (0, '{"a":1}')],
+            id="alternating",
+        ),
+    ],
+)
+def test_the_arguments_of_a_call_go_out_before_the_next_call(
+    sent: list[ServerEvent], expected: list[tuple[int, str]]
+) -> None:
+    events = relayed(Dialect.CHAT, [*sent, chunk({}, finish="tool_calls"), (None, None)])
+    told_calls = [
+        (call["index"], call["function"]["arguments"])
+        for _, data in events
+        if data is not None
+        for choice in data["choices"]
+        for call in choice["delta"].get("tool_calls", ())
+    ]
+    assert [call for call in told_calls if call[1]] == [call for call in expected if call[1]]
+    begun = [index for index, _ in told_calls]
+    assert begun == sorted(begun) or expected[0][0] == 1

@@ -22,6 +22,7 @@ _PLAIN_CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"}
 _PLAIN_DELTA: Final = frozenset({"role", "content", "refusal", "reasoning_content", "tool_calls", "function_call"})
 _CALLS: Final = {"function": ("arguments", Kind.JSON), "custom": ("input", Kind.TEXT)}
 _NESTED: Final = {"function_call": ("arguments", Kind.JSON), "audio": ("transcript", Kind.TEXT)}
+_HEAD: Final = ("id", "object", "created", "model")
 _PLAIN_CALL: Final = frozenset({"index", "id", "type", "function"})
 
 
@@ -69,6 +70,9 @@ class ChatStreamReader(StreamReader):
     def read(self, event: ServerEvent) -> list[Frame]:
         """See StreamReader."""
         name, data = event
+        return [frame for part in _apart(data) for frame in self._read(name, part)]
+
+    def _read(self, name: str | None, data: dict[str, Any] | None) -> list[Frame]:
         if data is None:
             self.is_finished = True
             return [Frame(name, None, ends=self._over(list(self.open)))]
@@ -87,10 +91,26 @@ class ChatStreamReader(StreamReader):
         for choice in choices:
             if isinstance(choice, dict) and _index(choice) not in self._finished:
                 self._unfinished[_index(choice)] = None
+        overtaken = self._overtaken(choices)
         for piece in pieces:
             self.open[piece.channel] = piece.kind
             self._begun[piece.channel] = piece
-        return self._frames(name, data, pieces, finishing)
+        frames = self._frames(name, data, pieces, finishing)
+        frames[0].overtakes = overtaken
+        return frames
+
+    def _overtaken(self, choices: list[Any]) -> list[str]:
+        """The arguments of calls beside which another call goes on."""
+        overtaken = []
+        for channel, kind in self.open.items():
+            begun = self._begun[channel]
+            if kind is Kind.JSON and begun.call is not None:
+                going = next(
+                    (_call_indexes(c) for c in choices if isinstance(c, dict) and _index(c) == begun.choice), []
+                )
+                if going and begun.call not in going:
+                    overtaken.append(channel)
+        return overtaken
 
     def _frames(
         self, name: str | None, data: dict[str, Any], pieces: list[_Piece], finishing: list[dict[str, Any]]
@@ -160,6 +180,44 @@ def _index(choice: dict[str, Any]) -> int:
     return index if isinstance(index, int) else 0
 
 
+def _call_indexes(choice: dict[str, Any]) -> list[int]:
+    """The tool calls that a choice's delta says something of."""
+    delta = choice.get("delta")
+    calls = delta.get("tool_calls") if isinstance(delta, dict) else None
+    return [_call_index(call, at) for at, call in enumerate(calls or ()) if isinstance(call, dict)]
+
+
+def _call_index(call: dict[str, Any], at: int) -> int:
+    index = call.get("index")
+    return index if isinstance(index, int) else at
+
+
+def _apart(data: dict[str, Any] | None) -> list[dict[str, Any] | None]:
+    """A chunk that tells several tool calls (as servers do that know them whole) as a chunk for each, so that the
+    arguments of one go out before the next begins."""
+    choices = data.get("choices") if data is not None else None
+    choice: Any = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    delta: Any = choice.get("delta") if isinstance(choice, dict) else None
+    calls = delta.get("tool_calls") if isinstance(delta, dict) else None
+    if data is None or choice is None or delta is None or not isinstance(calls, list) or len(calls) < 2:
+        return [data]
+    if not all(isinstance(call, dict) for call in calls):
+        return [data]
+    ones = [[{**call, "index": _call_index(call, at)}] for at, call in enumerate(calls)]
+    first = {**data, "choices": [{**choice, "delta": {**delta, "tool_calls": ones[0]}, "finish_reason": None}]}
+    head: dict[str, Any] = {key: data[key] for key in _HEAD if key in data}
+    later: list[dict[str, Any] | None] = [
+        {**head, "choices": [{"index": _index(choice), "delta": {"tool_calls": one}, "finish_reason": None}]}
+        for one in ones[1:]
+    ]
+    last = later[-1]
+    if last is not None:
+        last["choices"][0]["finish_reason"] = choice.get("finish_reason")
+        if "usage" in first:
+            last["usage"] = first.pop("usage")
+    return [first, *later]
+
+
 def _end(index: int, finish_reason: str) -> dict[str, Any]:
     return {"index": index, "delta": {}, "finish_reason": finish_reason}
 
@@ -186,7 +244,7 @@ def _call_pieces(calls: list[Any], choice: int, path: Path) -> Iterator[_Piece]:
     for at, call in enumerate(calls):
         if not isinstance(call, dict):
             continue
-        index = call["index"] if isinstance(call.get("index"), int) else at
+        index = _call_index(call, at)
         for key, (inner, kind) in _CALLS.items():
             holder = call.get(key)
             if isinstance(holder, dict) and isinstance(text := holder.get(inner), str) and text:

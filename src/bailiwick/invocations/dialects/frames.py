@@ -59,6 +59,8 @@ class Frame(msgspec.Struct):
     """Where token probabilities stand, and what takes their place when the text goes out altered."""
     ends: Sequence[str] = ()
     """Channels that are over; what was held back of them goes out before this frame."""
+    overtakes: Sequence[str] = ()
+    """Channels of arguments that are over if they are complete JSON by now: a client takes them for that here."""
     whole: Sequence[Position] = ()
     """Texts that come whole in this event."""
     repeats: Sequence[Repeat] = ()

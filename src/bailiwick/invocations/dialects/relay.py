@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, StreamReader
 from bailiwick.invocations.dialects.server_events import ServerEvent
 from bailiwick.invocations.dialects.usage import TokenUsage
@@ -46,6 +48,9 @@ class StreamRelay:
         for frame in self.reader.read(event):
             for channel in frame.ends:
                 self._flush(channel, out)
+            for channel in frame.overtakes:
+                if self._is_complete(channel):
+                    self._flush(channel, out)
             if frame.whole:
                 frame.with_wholes([self._whole(position) for position in frame.whole])
             if frame.channel is None:
@@ -83,6 +88,16 @@ class StreamRelay:
                 self._signed.add(channel)
         masked = masker.feed(frame.text)
         return frame.text if frame.kind is Kind.SIGNED else masked
+
+    def _is_complete(self, channel: str) -> bool:
+        """Whether the arguments that came so far are a whole object, to which nothing can be added."""
+        pieces = self._arguments.get(channel)
+        if pieces is None or not pieces[-1].rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(msgspec.json.decode("".join(pieces)), dict)
+        except (msgspec.DecodeError, RecursionError):
+            return False
 
     def _flush(self, channel: str, out: list[ServerEvent]) -> None:
         if (pieces := self._arguments.pop(channel, None)) is not None:

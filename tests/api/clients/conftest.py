@@ -1,0 +1,193 @@
+"""Unmodified clients of OpenAI and Anthropic, a running server, and behind it a provider on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import yaml
+from anthropic import Anthropic, AsyncAnthropic
+from openai import AsyncOpenAI, OpenAI
+
+from bailiwick.kernel.ids import Prefix, decode
+from tests.api.accounts import Account, sign_up
+from tests.api.clients.flavours import settled
+from tests.api.clients.provider_bodies import check_request
+from tests.api.conftest import Rows, contract_client
+from tests.api.model_servers import model_server, until
+from tests.api.servers import Server, running_server
+from tests.conftest import clone, drop
+from tests.invocations.conftest import ModelServer
+from tests.invocations.provider_answers import answering
+
+_SPARE = 40
+CLIENTS = ["sync", "async"]
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    """A running server with models, the provider behind it, and a plain client of its API."""
+
+    server: Server
+    provider: ModelServer
+    client: httpx.Client
+
+    def key(self, account: Account, **limits: Any) -> str:
+        """A further virtual key of an account."""
+        made = self.client.post("/api/v1/keys", headers=account.headers, json={"label": "test", **limits})
+        assert made.status_code == 201, made.text
+        return str(made.json()["key"])
+
+
+def _models(folder: Path, base_url: str) -> Path:
+    """`gpt` speaks OpenAI's chat, `claude` Anthropic's dialect, `gpt-responses` Responses as well. Of those that fail
+    in a test there are some of either kind, as a deployment that fails is left alone for a while; `nowhere` is where
+    nobody listens. A million input tokens cost 1 USD, 0.1 when they were cached; output 2."""
+    places = {
+        "gpt": ("openai", ["/v1/chat/completions"]),
+        "gpt-responses": ("openai", ["/v1/chat/completions", "/v1/responses"]),
+        "claude": ("anthropic", None),
+    }
+    names = [*places, *(f"{name}-{number}" for name in places for number in range(_SPARE))]
+    entries = []
+    for name in names:
+        provider, endpoints = next(
+            kind for place, kind in sorted(places.items(), reverse=True) if name.startswith(place)
+        )
+        parameters = {
+            "model": f"{provider}/{name}-stub",
+            "api_base": base_url,
+            "api_key": "sk-of-the-provider",
+            "max_tokens": 1000,
+            "input_cost_per_token": 0.000001,
+            "cache_read_input_token_cost": 0.0000001,
+            "output_cost_per_token": 0.000002,
+        }
+        info = {} if endpoints is None else {"supported_endpoints": endpoints}
+        entries.append({"model_name": name, "litellm_params": parameters, "model_info": info})
+    nowhere = {"model": "openai/nowhere", "api_base": "http://127.0.0.1:9", "api_key": "sk-of-the-provider"}
+    entries.append({"model_name": "nowhere", "litellm_params": nowhere})
+    path = folder / "models.yaml"
+    path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": {"num_retries": 0}}))
+    return path
+
+
+@pytest.fixture(scope="package")
+def gateway(server_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One server for all tests of clients."""
+    database_url = clone(server_url, template_database)
+    folder = tmp_path_factory.mktemp("clients")
+    with (
+        model_server() as provider,
+        running_server(
+            database_url,
+            folder,
+            models=str(_models(folder, provider.base_url)),
+            outbound_allowed_hosts='["127.0.0.1"]',
+        ) as server,
+        contract_client(server) as client,
+    ):
+        yield Gateway(server, provider, client)
+    drop(server_url, database_url)
+
+
+@pytest.fixture
+def provider(gateway: Gateway) -> Iterator[ModelServer]:
+    """The provider, which has been asked nothing yet. What it is asked has to be a request of its dialect."""
+    found = gateway.provider
+    for asked in (found.requests, found.headers, found.paths):
+        asked.clear()
+    found.disconnected = asyncio.Event()
+    found.answer = answering({"error": {"message": "The test tells no answer.", "type": "server_error"}}, status=500)
+    yield found
+    for path, body in zip(found.paths, found.requests, strict=True):
+        check_request(path, body)
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def spare() -> str:
+    """The end of the name of models that no other test calls (`gpt-7`)."""
+    return str(next(_numbers) % _SPARE)
+
+
+@pytest.fixture
+def account(gateway: Gateway) -> Account:
+    """A new account."""
+    return sign_up(gateway.client)
+
+
+@pytest.fixture
+def rows(gateway: Gateway) -> Iterator[Rows]:
+    """The server's database."""
+    found = Rows(gateway.server.database_url)
+    yield found
+    found.close()
+
+
+def openai_of(base_url: str, key: str, flavour: str, **more: Any) -> Any:
+    """OpenAI's client; it tries nothing twice unless it is told to."""
+    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 20.0, **more}
+    return OpenAI(**given) if flavour == "sync" else AsyncOpenAI(**given)
+
+
+def anthropic_of(base_url: str, key: str, flavour: str, **more: Any) -> Any:
+    """Anthropic's."""
+    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 20.0, **more}
+    return Anthropic(**given) if flavour == "sync" else AsyncAnthropic(**given)
+
+
+@pytest.fixture(params=CLIENTS)
+async def openai(request: pytest.FixtureRequest, gateway: Gateway, account: Account) -> AsyncIterator[Any]:
+    """OpenAI's client at our server, synchronous and asynchronous (`settled`, `each`, `opened`)."""
+    client = openai_of(f"{gateway.server.base_url}/v1", account.virtual_key, request.param)
+    yield client
+    await settled(client.close())
+
+
+@pytest.fixture(params=CLIENTS)
+async def anthropic(request: pytest.FixtureRequest, gateway: Gateway, account: Account) -> AsyncIterator[Any]:
+    """Anthropic's."""
+    client = anthropic_of(gateway.server.base_url, account.virtual_key, request.param)
+    yield client
+    await settled(client.close())
+
+
+class Trace:
+    """What is known of an account's latest call."""
+
+    def __init__(self, rows: Rows, account: Account) -> None:
+        self._rows = rows
+        self._organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
+
+    def last(self) -> dict[str, Any]:
+        """The latest call, when it is over."""
+
+        def found() -> Any:
+            got = self._rows.all(
+                "select * from invocations where organization_id = %s order by id desc limit 1", self._organization_id
+            )
+            return got[0] if got and got[0]["status"] != "started" else None
+
+        row: dict[str, Any] = until(found)
+        return row
+
+    def count(self) -> int:
+        """How many calls there were."""
+        found = self._rows.one(
+            "select count(*) as n from invocations where organization_id = %s", self._organization_id
+        )
+        return int(found["n"])
+
+
+@pytest.fixture
+def trace(rows: Rows, account: Account) -> Trace:
+    """The account's calls."""
+    return Trace(rows, account)
