@@ -69,6 +69,7 @@ class Application:
             await started.listener.ready.wait()
         await identity.start()
         await asyncio.to_thread(dlp.warm_up)
+        leases = asyncio.create_task(pipeline.keep_leases())
         # What stands now stays: left out of collections, they are rarer and short.
         gc.collect()
         gc.freeze()
@@ -79,6 +80,7 @@ class Application:
         finally:
             if not await pipeline.drain(self._settings.shutdown_seconds):
                 _log.warning("stopped_with_invocations_in_flight")
+            leases.cancel()
             await pipeline.close()
             await outbound.close()
             await identity.mails_under_way()

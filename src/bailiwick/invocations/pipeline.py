@@ -31,6 +31,7 @@ from bailiwick.invocations.errors import (
 )
 from bailiwick.invocations.inspection import inspect
 from bailiwick.invocations.lanes import Lane
+from bailiwick.invocations.leases import renew_leases
 from bailiwick.invocations.measures import measure
 from bailiwick.invocations.records import Record, record
 from bailiwick.invocations.relaying import RelayedEvents
@@ -42,6 +43,8 @@ from bailiwick.kernel.errors import BailiwickError
 from bailiwick.kernel.ids import uuid7
 
 _log = structlog.get_logger(__name__)
+_MOST_RENEWED = 500
+"""Holds in one statement."""
 
 
 class Pipeline:
@@ -52,6 +55,7 @@ class Pipeline:
             database, partial(admission.admit, lease_seconds=lease_seconds), repeatable=False
         )
         self._settlements: Lane[Settlement, None] = Lane(database, settlement.settle, repeatable=True)
+        self._lease_seconds = lease_seconds
         self._running: dict[UUID, Running] = {}
         self.kill_switches = EngagedSwitches(self._cut_killed)
         """Hears of the topic `kill_switch` and cuts what it stops."""
@@ -291,6 +295,18 @@ class Pipeline:
             trace_parent=call.trace_parent,
         )
         return kept
+
+    async def keep_leases(self) -> None:
+        """Renews the leases of invocations that take long, as long as it runs."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            before = time.perf_counter() - self._lease_seconds / 3
+            old = [running.admission for running in self._running.values() if running.started < before]
+            try:
+                for start in range(0, len(old), _MOST_RENEWED):
+                    await renew_leases(old[start : start + _MOST_RENEWED], lease_seconds=self._lease_seconds)
+            except Exception as error:  # the next time may come early enough
+                _log.warning("leases_not_renewed", error=type(error).__name__, invocations=len(old))
 
     async def drain(self, seconds: float) -> bool:
         """Waits for the invocations in flight; False when some were still running after `seconds`."""

@@ -18,6 +18,7 @@ class CrossTenantUse(StrEnum):
     EXTERNAL_TOKEN = "an external issuer's organisation id is mapped to ours"
     MAIL = "the sender and the operator read the mail queue"
     SWEEP = "the sweeper voids expired holds of every organisation"
+    LEASES = "a process keeps the holds of the invocations that it runs, whosever they are"
     CHECKPOINT = "the checkpoint maker visits every log that has grown"
     LOG_SOURCE_SCHEDULE = "the schedule claims the log sources that are due"
     LOG_SOURCE_OWNER = "removing another organisation's log source is told apart from removing an unknown one"

@@ -29,9 +29,9 @@ async def start(database_url: str, schedules: Sequence[ScheduleInput]) -> None:
             "name": "bailiwick",
             "system_database_url": database_url,
             "sys_db_pool_size": 4,
-            # DBOS always has a transaction open, for a lock. A statement whose parameters go apart from it stays open as
-            # long, snapshot and all, and no other session could clear away what it has outdated meanwhile: the few rows
-            # that every invocation updates would be looked for among thousands of their old versions.
+            # DBOS always has a transaction open, for a lock. A statement whose parameters go apart from it stays open
+            # as long, snapshot and all, and no other session could clear away what it has outdated meanwhile: the few
+            # rows that every invocation updates would be looked for among thousands of their old versions.
             "db_engine_kwargs": {
                 "connect_args": {"application_name": "bailiwick_dbos", "cursor_factory": psycopg.ClientCursor}
             },
