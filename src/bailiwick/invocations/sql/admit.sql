@@ -13,9 +13,10 @@
 --   hard_cap_exceeded:<budget id>        a budget of the whole organisation does not
 --   budget_exceeded:<budget id>          any other budget does not
 --   rate_limited:<budget id>:<seconds>   a limit per minute does not until its window ends, so many seconds from now
--- Money is decided by updates of single rows, which lock them (accounts, then budgets, each in id order). Where everything
--- fits, that is all. As soon as something does not, what was reserved is given back, and items are decided one by one in
--- their order, so that one that does not fit stands in no other's way.
+-- Money is decided by one update of each organisation's accounts and one of its budgets, which lock rows in the order of
+-- their keys (scans by an index alone, no joins). Where everything fits, that is all. As soon as something does not, what
+-- was reserved is given back, and items are decided one by one in their order, so that one that does not fit stands in no
+-- other's way.
 create or replace function invocations_admit(
   organization_ids uuid[],
   organization_versions bigint[],
@@ -44,6 +45,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_variable
 declare
@@ -55,9 +57,9 @@ declare
   need record;
   item record;
   refusal text;
-  reserved_accounts integer := 0;
-  reserved_budgets integer := 0;
   reserved record;
+  reserved_accounts uuid[] := '{}';
+  reserved_budgets uuid[] := '{}';
   narrowest record;
   money_ids uuid[] := '{}';
   money_left bigint[] := '{}';
@@ -103,51 +105,70 @@ begin
   end if;
 
   for need in
-    select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
-      from unnest(organization_ids, account_ids, amounts, outcomes) as i (organization_id, account_id, amount, outcome)
-     where i.outcome = 'ok' group by 1, 2 order by 1, 2
+    select g.organization_id, array_agg(g.account_id order by g.account_id) as ids,
+           array_agg(g.amount order by g.account_id) as amounts
+      from (select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
+              from unnest(organization_ids, account_ids, amounts, outcomes)
+                   as i (organization_id, account_id, amount, outcome)
+             where i.outcome = 'ok' group by 1, 2) as g
+     group by 1 order by 1
   loop
-    update accounts a set held = a.held + need.amount
-     where a.organization_id = need.organization_id and a.id = need.account_id
-       and a.closed_at is null and (a.floor is null or a.balance - a.held - a.floor >= need.amount);
-    if not found then
+    with done as (
+      update accounts a set held = a.held + need.amounts[array_position(need.ids, a.id)]
+       where a.organization_id = need.organization_id and a.id = any (need.ids) and a.closed_at is null
+         and (a.floor is null
+              or a.balance - a.held - a.floor >= need.amounts[array_position(need.ids, a.id)])
+      returning a.id)
+    select coalesce(array_agg(d.id), '{}') as ids into reserved from done d;
+    reserved_accounts := reserved_accounts || reserved.ids;
+    if cardinality(reserved.ids) < cardinality(need.ids) then
       all_fit := false;
       exit;
     end if;
-    reserved_accounts := reserved_accounts + 1;
   end loop;
   if all_fit then
     for need in
-      select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
-             sum(token_counts[u.item])::bigint as tokens, count(*) as uses
-        from unnest(budget_items, budget_ids) as u (item, budget_id)
-       where outcomes[u.item] = 'ok' group by 1, 2 order by 1, 2
+      select g.organization_id, array_agg(g.budget_id order by g.budget_id) as ids,
+             array_agg(g.amount order by g.budget_id) as amounts, array_agg(g.tokens order by g.budget_id) as tokens,
+             array_agg(g.uses order by g.budget_id) as uses
+        from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
+                     sum(token_counts[u.item])::bigint as tokens, count(*) as uses
+                from unnest(budget_items, budget_ids) as u (item, budget_id)
+               where outcomes[u.item] = 'ok' group by 1, 2) as g
+       group by 1 order by 1
     loop
-      update budgets b
-         set held = b.held + case b.unit when 'runs' then need.uses when 'tokens' then need.tokens
-                                         when 'requests' then 0 else need.amount end,
-             spent = b.spent + case b.unit when 'requests' then need.uses else 0 end
-       where b.organization_id = need.organization_id and b.id = need.budget_id
-         and (b.period not in ('minute', 'day', 'month')
-              or b.period_end > clock_timestamp() and (b.period <> 'minute' or b.period_start <= clock_timestamp()))
-         and b.limit_amount - b.spent - b.held >= case b.unit when 'runs' then need.uses when 'requests' then need.uses
-                                                              when 'tokens' then need.tokens else need.amount end
-      returning b.unit, b.period, b.period_start, b.limit_amount, b.limit_amount - b.spent - b.held as amount
-           into reserved;
-      if not found then
+      with done as (
+        update budgets b
+           set held = b.held + case b.unit when 'runs' then need.uses[array_position(need.ids, b.id)]
+                                           when 'tokens' then need.tokens[array_position(need.ids, b.id)]
+                                           when 'requests' then 0
+                                           else need.amounts[array_position(need.ids, b.id)] end,
+               spent = b.spent + case b.unit when 'requests' then need.uses[array_position(need.ids, b.id)] else 0 end
+         where b.organization_id = need.organization_id and b.id = any (need.ids)
+           and (b.period not in ('minute', 'day', 'month')
+                or b.period_end > clock_timestamp() and (b.period <> 'minute' or b.period_start <= clock_timestamp()))
+           and b.limit_amount - b.spent - b.held
+               >= case when b.unit in ('runs', 'requests') then need.uses[array_position(need.ids, b.id)]
+                       when b.unit = 'tokens' then need.tokens[array_position(need.ids, b.id)]
+                       else need.amounts[array_position(need.ids, b.id)] end
+        returning b.id, b.period, b.period_start, b.limit_amount, b.limit_amount - b.spent - b.held as amount,
+                  -- 2⁶² and more is no ceiling: such a budget only counts.
+                  b.unit = 'usd_micros' and b.limit_amount < 4611686018427387904 as is_ceiling)
+      select coalesce(array_agg(d.id), '{}') as ids,
+             max(d.period_start) filter (where d.period = 'minute') as latest_start,
+             coalesce(array_agg(d.id) filter (where d.is_ceiling), '{}') as money_ids,
+             coalesce(array_agg(d.amount) filter (where d.is_ceiling), '{}') as money_left,
+             coalesce(array_agg(d.limit_amount) filter (where d.is_ceiling), '{}') as money_limits
+        into reserved from done d;
+      reserved_budgets := reserved_budgets || reserved.ids;
+      if cardinality(reserved.ids) < cardinality(need.ids) then
         all_fit := false;
         exit;
       end if;
-      reserved_budgets := reserved_budgets + 1;
-      if reserved.period = 'minute' then
-        latest_start := greatest(latest_start, reserved.period_start);
-      end if;
-      -- 2⁶² and more is no ceiling: such a budget only counts.
-      if reserved.unit = 'usd_micros' and reserved.limit_amount < 4611686018427387904 then
-        money_ids := money_ids || need.budget_id;
-        money_left := money_left || reserved.amount;
-        money_limits := money_limits || reserved.limit_amount;
-      end if;
+      latest_start := greatest(latest_start, reserved.latest_start);
+      money_ids := money_ids || reserved.money_ids;
+      money_left := money_left || reserved.money_left;
+      money_limits := money_limits || reserved.money_limits;
     end loop;
   end if;
   -- From here on it is now, under the locks, and never before the windows that this counts in began.
@@ -158,7 +179,7 @@ begin
       from (select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
               from unnest(organization_ids, account_ids, amounts, outcomes)
                    as i (organization_id, account_id, amount, outcome)
-             where i.outcome = 'ok' group by 1, 2 order by 1, 2 limit reserved_accounts) as back
+             where i.outcome = 'ok' and i.account_id = any (reserved_accounts) group by 1, 2) as back
      where a.organization_id = back.organization_id and a.id = back.account_id;
     update budgets b
        set held = b.held - case b.unit when 'runs' then back.uses when 'tokens' then back.tokens
@@ -167,7 +188,7 @@ begin
       from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
                    sum(token_counts[u.item])::bigint as tokens, count(*) as uses
               from unnest(budget_items, budget_ids) as u (item, budget_id)
-             where outcomes[u.item] = 'ok' group by 1, 2 order by 1, 2 limit reserved_budgets) as back
+             where outcomes[u.item] = 'ok' and u.budget_id = any (reserved_budgets) group by 1, 2) as back
      where b.organization_id = back.organization_id and b.id = back.budget_id;
 
     perform 1 from accounts a
@@ -283,13 +304,14 @@ begin
   end if;
 
   if money_ids <> '{}' then
-    for place in 1 .. cardinality(outcomes) loop
-      select m.amount, m.limit_amount into narrowest
-        from unnest(budget_items, budget_ids) as u (item, budget_id)
-        join unnest(money_ids, money_left, money_limits) as m (id, amount, limit_amount) on m.id = u.budget_id
-       where u.item = place order by m.amount limit 1;
-      if found and outcomes[place] = 'ok' then
-        outcomes[place] := format('ok:%s:%s', narrowest.amount, narrowest.limit_amount);
+    for narrowest in
+      select distinct on (u.item) u.item, m.amount, m.limit_amount
+        from unnest(money_ids, money_left, money_limits) as m (id, amount, limit_amount)
+        join unnest(budget_items, budget_ids) as u (item, budget_id) on u.budget_id = m.id
+       order by u.item, m.amount
+    loop
+      if outcomes[narrowest.item] = 'ok' then
+        outcomes[narrowest.item] := format('ok:%s:%s', narrowest.amount, narrowest.limit_amount);
       end if;
     end loop;
   end if;

@@ -46,6 +46,7 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_variable
 declare
@@ -62,6 +63,7 @@ declare
   budget_items integer[];
   budget_ids uuid[];
   change record;
+  later uuid[];
   counted text;
 begin
   -- Every hold is closed by whoever changes its state first: this, a repeat of this, or the sweeper. It is looked up by
@@ -95,47 +97,68 @@ begin
     left join closed c on c.ordinal = i.ordinal;
 
   for change in
-    select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
-      from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
-              from unnest(organization_ids, held_by, amounts, posted) as u (organization_id, debit, amount, posted)
-            union all
-            select u.organization_id, u.credit, u.posted, 0
-              from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)) as i
-     where i.account_id is not null group by 1, 2 order by 1, 2
+    select g.organization_id, array_agg(g.account_id order by g.account_id) as ids,
+           array_agg(g.moved order by g.account_id) as moved, array_agg(g.released order by g.account_id) as released
+      from (select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
+              from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
+                      from unnest(organization_ids, held_by, amounts, posted)
+                           as u (organization_id, debit, amount, posted)
+                    union all
+                    select u.organization_id, u.credit, u.posted, 0
+                      from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)) as i
+             where i.account_id is not null group by 1, 2) as g
+     group by 1 order by 1
   loop
-    update accounts a set balance = a.balance + change.moved, held = a.held - change.released
-     where a.organization_id = change.organization_id and a.id = change.account_id;
+    update accounts a
+       set balance = a.balance + change.moved[array_position(change.ids, a.id)],
+           held = a.held - change.released[array_position(change.ids, a.id)]
+     where a.organization_id = change.organization_id and a.id = any (change.ids);
   end loop;
 
   for change in
-    select organization_ids[u.item] as organization_id, u.budget_id, count(*) as runs,
-           sum(token_counts[u.item])::bigint as tokens, sum(amounts[u.item])::bigint as amount,
-           sum(posted_runs[u.item])::bigint as posted_runs, sum(posted_tokens[u.item])::bigint as posted_tokens,
-           sum(posted[u.item])::bigint as posted_amount, min(placed[u.item]) as first_placed
-      from unnest(budget_items, budget_ids) as u (item, budget_id) group by 1, 2 order by 1, 2
+    select g.organization_id, array_agg(g.budget_id order by g.budget_id) as ids,
+           array_agg(g.runs order by g.budget_id) as runs, array_agg(g.tokens order by g.budget_id) as tokens,
+           array_agg(g.amount order by g.budget_id) as amounts,
+           array_agg(g.posted_runs order by g.budget_id) as posted_runs,
+           array_agg(g.posted_tokens order by g.budget_id) as posted_tokens,
+           array_agg(g.posted_amount order by g.budget_id) as posted_amounts,
+           array_agg(g.first_placed order by g.budget_id) as first_placed
+      from (select organization_ids[u.item] as organization_id, u.budget_id, count(*) as runs,
+                   sum(token_counts[u.item])::bigint as tokens, sum(amounts[u.item])::bigint as amount,
+                   sum(posted_runs[u.item])::bigint as posted_runs, sum(posted_tokens[u.item])::bigint as posted_tokens,
+                   sum(posted[u.item])::bigint as posted_amount, min(placed[u.item]) as first_placed
+              from unnest(budget_items, budget_ids) as u (item, budget_id) group by 1, 2) as g
+     group by 1 order by 1
   loop
-    update budgets b
-       set held = b.held - case b.unit when 'runs' then change.runs when 'tokens' then change.tokens
-                                       else change.amount end,
-           spent = b.spent + case b.unit when 'runs' then change.posted_runs when 'tokens' then change.posted_tokens
-                                         else change.posted_amount end
-     where b.organization_id = change.organization_id and b.id = change.budget_id
-       and b.unit <> 'requests' and (b.period <> 'minute' or b.period_start <= change.first_placed);
-    if not found and exists (select from budgets b where b.organization_id = change.organization_id
-                                and b.id = change.budget_id and b.unit <> 'requests') then
-      -- A limit per minute, in a later window than that of some of the holds.
+    with done as (
+      update budgets b
+         set held = b.held - case b.unit when 'requests' then 0
+                                         when 'runs' then change.runs[array_position(change.ids, b.id)]
+                                         when 'tokens' then change.tokens[array_position(change.ids, b.id)]
+                                         else change.amounts[array_position(change.ids, b.id)] end,
+             spent = b.spent + case b.unit when 'requests' then 0
+                                           when 'runs' then change.posted_runs[array_position(change.ids, b.id)]
+                                           when 'tokens' then change.posted_tokens[array_position(change.ids, b.id)]
+                                           else change.posted_amounts[array_position(change.ids, b.id)] end
+       where b.organization_id = change.organization_id and b.id = any (change.ids)
+         and (b.period <> 'minute' or b.period_start <= change.first_placed[array_position(change.ids, b.id)])
+      returning b.id)
+    select array(select unnest(change.ids) except select d.id from done d) into later;
+    if later <> '{}' then
+      -- Limits per minute, in a later window than that of some of the holds.
       update budgets b
          set held = b.held - case b.unit when 'runs' then kept.runs when 'tokens' then kept.tokens else kept.amount end,
              spent = b.spent + case b.unit when 'runs' then kept.posted_runs when 'tokens' then kept.posted_tokens
                                            else kept.posted_amount end
-        from (select count(*) as runs, sum(token_counts[u.item])::bigint as tokens,
+        from (select w.id, count(*) as runs, sum(token_counts[u.item])::bigint as tokens,
                      sum(amounts[u.item])::bigint as amount, sum(posted_runs[u.item])::bigint as posted_runs,
                      sum(posted_tokens[u.item])::bigint as posted_tokens, sum(posted[u.item])::bigint as posted_amount
                 from unnest(budget_items, budget_ids) as u (item, budget_id)
-                join budgets w on w.organization_id = organization_ids[u.item] and w.id = u.budget_id
-               where organization_ids[u.item] = change.organization_id and u.budget_id = change.budget_id
-                 and placed[u.item] >= w.period_start) as kept
-       where b.organization_id = change.organization_id and b.id = change.budget_id and kept.runs > 0;
+                join budgets w on w.organization_id = change.organization_id and w.id = u.budget_id
+               where organization_ids[u.item] = change.organization_id and u.budget_id = any (later)
+                 and w.unit <> 'requests' and placed[u.item] >= w.period_start
+               group by w.id) as kept
+       where b.organization_id = change.organization_id and b.id = kept.id;
     end if;
   end loop;
 
