@@ -19,6 +19,7 @@ from bailiwick.api.control.agent import run_agent
 from bailiwick.api.gateway.model_calls import ENDPOINTS, call_model
 from bailiwick.invocations import (
     AgentRuns,
+    AnswerCache,
     ModelCalls,
     ModelList,
     ModelTermsCache,
@@ -62,7 +63,8 @@ class Application:
         upstreams = open_upstreams(models, outbound, self._settings)
         pipeline = Pipeline(started.database, lease_seconds=self._settings.hold_lease_seconds)
         self._agent_runs = _build_agent_runs(self._settings, started, pipeline, upstreams)
-        self._model_calls = _build_model_calls(started, pipeline, upstreams)
+        answers = AnswerCache()
+        self._model_calls = _build_model_calls(started, pipeline, upstreams, answers)
         started.listener.subscribe("kill_switch", pipeline.kill_switches.hear)
         started.listener.start()
         async with asyncio.timeout(30):
@@ -82,6 +84,7 @@ class Application:
                 _log.warning("stopped_with_invocations_in_flight")
             leases.cancel()
             await pipeline.close()
+            await answers.close()
             await outbound.close()
             await identity.mails_under_way()
             await runtime.stop()
@@ -108,10 +111,10 @@ def _servers(models: ModelList) -> set[str]:
     return {name for place in places if (name := urlsplit(place.base_url).hostname) is not None}
 
 
-def _build_model_calls(started: Runtime, pipeline: Pipeline, upstreams: Upstreams) -> ModelCalls:
+def _build_model_calls(started: Runtime, pipeline: Pipeline, upstreams: Upstreams, answers: AnswerCache) -> ModelCalls:
     terms = ModelTermsCache()
     started.listener.subscribe("organization", terms.drop)
-    return ModelCalls(pipeline=pipeline, upstreams=upstreams, terms=terms)
+    return ModelCalls(pipeline=pipeline, upstreams=upstreams, terms=terms, cache=answers)
 
 
 def _build_agent_runs(configured: Settings, started: Runtime, pipeline: Pipeline, upstreams: Upstreams) -> AgentRuns:

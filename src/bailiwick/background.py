@@ -48,6 +48,7 @@ async def _run(settings: Settings) -> None:
         (settings.audit_checkpoint_seconds, audit.make_due_checkpoints),
         (_MAIL_SECONDS, identity.deliver_mails),
         (_UPKEEP_SECONDS, billing.upkeep),
+        (_UPKEEP_SECONDS, invocations.forget_expired_answers),
         (_HOUR, identity.delete_expired),
         (_HOUR, maintain),
         (_HOUR, durable.forget_finished),

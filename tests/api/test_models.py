@@ -89,7 +89,7 @@ def test_anthropics_clients_are_answered_in_their_form(client: httpx.Client, acc
     assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "fast", "vendor/local")
     one = client.get("/v1/models/vendor/local", headers=headers).json()
     assert one == listed["data"][2]
-    assert (one["type"], one["display_name"]) == ("model", "vendor/local")
+    assert (one["type"], one["display_name"], one["lifecycle"]) == ("model", "vendor/local", "active")
     missing = client.get("/v1/models/gone", headers=headers)
     assert missing.status_code == 404
     assert (missing.json()["type"], missing.json()["error"]["type"]) == ("error", "not_found_error")

@@ -86,7 +86,9 @@ def test_markdown_holds_every_figure() -> None:
 def test_what_a_proxy_adds_is_compared_round_by_round() -> None:
     """The slow second round is slow for both, and adds no more."""
     found = added([result(1, p50=900), result(1, p50=5000)], [result(1, p50=400), result(1, p50=4500)])
+    assert found is not None
     assert (found.p50, found.p95, found.p99) == (500, 1000, 1500)
+    assert added([result(0)], [result(1)]) is None
 
 
 def test_each_scenario_has_a_table_of_what_was_added() -> None:

@@ -184,6 +184,7 @@ async def test_of_the_providers_headers_only_harmless_ones_are_passed_on(
     model: ModelServer, exchange: Exchange
 ) -> None:
     kept: dict[str, Any] = {"x-request-id": "req_1", "x-ratelimit-remaining-tokens": "7", "openai-processing-ms": "9"}
+    kept |= {"x-should-retry": "false", "retry-after-ms": "20"}
     model.answer = answering(whole(CHAT, "Hi."), **kept, set_cookie="a=b", openai_organization="ours")
     answer = await complete(exchange, model.deployment(), a_request())
     assert answer.headers == kept

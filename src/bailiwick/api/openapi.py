@@ -29,6 +29,7 @@ _IN_FRONT = {
     agent.OPERATION: ("post", "/api/v1/agent/run"),
     **{endpoint.operation: ("post", path) for path, endpoint in ENDPOINTS.items()},
 }
+_DOCUMENTED = {endpoint.operation: endpoint.document for endpoint in ENDPOINTS.values() if endpoint.document}
 
 
 class ContractBroken(Exception):
@@ -135,7 +136,9 @@ def document(api: Litestar) -> dict[str, Any]:
     for method, path, operation_id in sorted(served(api), key=lambda entry: (entry[1], entry[0])):
         place = contract_operations().get(operation_id or "")
         if place is None:
-            known = own["paths"].get(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), {}).get(method)
+            known = _DOCUMENTED.get(operation_id or "") or own["paths"].get(
+                re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), {}
+            ).get(method)
             if known is not None:
                 result["paths"].setdefault(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), {})[method] = known
             continue

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from bailiwick.bench import peers
 from bailiwick.bench.processes import OwnServer, largest_worker_mib
 from bailiwick.bench.report import Measurement, SoakPoint
-from bailiwick.bench.side_by_side import Benchmark, Options, Proxy, Subject
+from bailiwick.bench.side_by_side import Benchmark, Options, Proxy
 from bailiwick.bench.subject import bailiwick
 from bailiwick.bench.targets import Requests, Target, messages, posts
 
@@ -122,15 +122,24 @@ class GatewayBenchmark(Benchmark[GatewayOptions]):
                     proxies[NGINX] = nginx
                 if litellm := await self.start_litellm(stack, stub, workers):
                     proxies[LITELLM] = litellm
-            called, begun = await peers.calls_answered(stub), len(self.report.measurements)
-            for name in self.options.scenarios:
-                targets = [
+            loads = {
+                name: [
                     self.target(STUB, Proxy(server=stub), SCENARIOS[name], workers=1, is_reported=is_first),
                     *(self.target(title, proxy, SCENARIOS[name]) for title, proxy in proxies.items()),
                 ]
+                for name in self.options.scenarios
+            }
+            with self.console.status("Warming up"):
+                for targets in loads.values():
+                    for target in targets:
+                        await target.warm_up()
+            called, recorded = await peers.calls_answered(stub), await subject.tenant.model_calls_recorded()
+            begun = len(self.report.measurements)
+            for name, targets in loads.items():
                 await self.measure(targets, workers, connections=connections, scenario=name, baseline=STUB)
             called = await peers.calls_answered(stub) - called
-            await self.check_record(subject, workers, self.report.measurements[begun:], called)
+            recorded = await subject.tenant.model_calls_recorded() - recorded
+            self.check_record(workers, self.report.measurements[begun:], recorded, called)
             for title, proxy in proxies.items():
                 self.note_footprint(title, proxy.server, 1 if title == NGINX else workers)
 
@@ -150,18 +159,18 @@ class GatewayBenchmark(Benchmark[GatewayOptions]):
             is_reported=is_reported,
         )
 
-    async def check_record(self, subject: Subject, workers: int, measured: list[Measurement], called: int) -> None:
+    def check_record(self, workers: int, measured: list[Measurement], recorded: int, called: int) -> None:
         """Notes whether every call that was answered is on record, and that none was answered without the model.
 
         `called`: how many calls reached the stub meanwhile.
         """
         answered = sum(one.load.all_successful for one in measured if one.target == GATEWAY)
-        self.note_recorded("model calls", workers, answered, await subject.tenant.model_calls_recorded())
+        self.note_recorded("model calls", workers, answered, recorded)
         if called < sum(one.load.all_successful for one in measured):
             self.note(f"ONLY {called:,} calls reached the stub: some were answered by who stands in front of it.")
 
     async def watch_memory(self, stub: OwnServer) -> None:
-        """One server with one worker under calls of all scenarios in turn; its memory at the start and every step."""
+        """One server with one worker under calls of all scenarios in turn; its memory after each step."""
         scenarios = tuple(SCENARIOS[name] for name in self.options.scenarios)
         endings = {one.ending for one in scenarios if one.streams}
         async with self.subject("gateway-soak", 1, stub.port) as subject:

@@ -233,7 +233,7 @@ class Benchmark(Generic[OptionsT]):
 def wide_console() -> Console:
     """The terminal; for a file or a pipe one in which no table has to be squeezed."""
     console = Console()
-    return console if console.is_terminal else Console(width=160)
+    return console if console.is_terminal else Console(width=180)
 
 
 def middle(values: list[float]) -> float:
@@ -241,11 +241,17 @@ def middle(values: list[float]) -> float:
     return sorted(values)[(len(values) - 1) // 2] if values else 0.0
 
 
-def added(results: Sequence[LoadResult], baseline: Sequence[LoadResult]) -> Quantiles:
-    """By how much each order statistic exceeds the baseline's of the same round: the median over the rounds."""
-    return median_quantiles(
-        [ours.latency_us.minus(theirs.latency_us) for ours, theirs in zip(results, baseline, strict=True)]
-    )
+def added(results: Sequence[LoadResult], baseline: Sequence[LoadResult]) -> Quantiles | None:
+    """By how much each order statistic exceeds the baseline's of the same round: the median over the rounds.
+
+    None when in no round both were answered.
+    """
+    differences = [
+        ours.latency_us.minus(theirs.latency_us)
+        for ours, theirs in zip(results, baseline, strict=True)
+        if ours.completed and theirs.completed
+    ]
+    return median_quantiles(differences) if differences else None
 
 
 async def tell(benchmark: type[Benchmark[OptionsT]], options: OptionsT, console: Console) -> Report:

@@ -70,6 +70,19 @@ class Target:
             self.database_cpu_us.append((database_cpu_seconds(self.database) - database_before) * measured)
         return result
 
+    async def warm_up(self) -> None:
+        """A load that counts for nothing: what a server only does once, in each of its workers."""
+        await run_load(
+            LoadPlan(
+                requests=await self.requests(),
+                port=self.server.port,
+                connections=32,
+                seconds=5.0,
+                maximum_requests=500,
+                timeout_seconds=30.0,
+            )
+        )
+
 
 def messages() -> list[str]:
     """128 different tickets, none with personal data."""

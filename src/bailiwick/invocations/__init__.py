@@ -1,6 +1,7 @@
 """Invocations: the pipeline that every call of an agent or a model takes."""
 
 from bailiwick.invocations.agent_runs import AgentRuns
+from bailiwick.invocations.answer_cache import AnswerCache, forget_expired_answers
 from bailiwick.invocations.calls import Outcome
 from bailiwick.invocations.deployments import Deployment, ModelList
 from bailiwick.invocations.dialects import Dialect as ModelDialect
@@ -26,11 +27,12 @@ from bailiwick.invocations.kill_switches import engage as engage_switch
 from bailiwick.invocations.kill_switches import engage_for as engage_switch_for
 from bailiwick.invocations.kill_switches import lift as lift_switch
 from bailiwick.invocations.kill_switches import lift_for as lift_switch_for
-from bailiwick.invocations.model_calls import ModelCall, ModelCalls
+from bailiwick.invocations.model_calls import ModelCalls
 from bailiwick.invocations.model_list import ModelListInvalid, load_models, models_of
 from bailiwick.invocations.model_target import ModelResponse
 from bailiwick.invocations.model_terms import ModelTermsCache
 from bailiwick.invocations.pipeline import Pipeline
+from bailiwick.invocations.prepared_calls import ModelCall
 from bailiwick.invocations.prices import MOST_TOKENS, dearest_prices
 from bailiwick.invocations.relaying import stream_error, stream_of_nothing
 from bailiwick.invocations.requests import Decision
@@ -53,6 +55,7 @@ __all__ = [
     "MOST_TOKENS",
     "REFUSALS",
     "AgentRuns",
+    "AnswerCache",
     "CallRateLimited",
     "Decision",
     "Deployment",
@@ -83,6 +86,7 @@ __all__ = [
     "engage_switch_for",
     "engaged_everywhere",
     "estimate_micros",
+    "forget_expired_answers",
     "get_run",
     "get_trace",
     "lift_everything",

@@ -1,4 +1,4 @@
-"""Calls of models: the use case behind `/v1/chat/completions`, `/v1/messages` and `/v1/responses`.
+"""Calls of models: the use case behind `/v1/chat/completions`, `/v1/messages`, `/v1/responses` and `/v1/embeddings`.
 
 A call is held at its worst case: the bound of its input, and as much output as it asks for. When that is more than its
 limits have left, its output is bounded by what they pay for, and it is refused only when that is not one token.
@@ -6,54 +6,44 @@ limits have left, its output is bounded by what they pay for, and it is refused 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from bailiwick.identity import Caller
-from bailiwick.invocations.calls import Outcome, StreamCall
+from bailiwick.invocations.answer_cache import (
+    MOST_BYTES,
+    AnswerCache,
+    CachePlace,
+    KeptAnswer,
+    cache_directives,
+    request_hash,
+)
+from bailiwick.invocations.calls import Outcome
 from bailiwick.invocations.dialects import (
     Dialect,
     InvalidBody,
-    Position,
+    embedding_positions,
+    embedding_tokens_bound,
     input_tokens_bound,
     output_bound,
     request_positions,
 )
 from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import BudgetExhausted, ModelNotAllowed
-from bailiwick.invocations.inspection import GATEWAY
-from bailiwick.invocations.model_target import ModelAnswers, ModelTarget
-from bailiwick.invocations.model_terms import ModelTermsCache, narrowest_limit, own_session
+from bailiwick.invocations.model_terms import ModelTermsCache, narrowest_limit, own_session, virtual_key_of
 from bailiwick.invocations.pipeline import Pipeline
-from bailiwick.invocations.relaying import inspected
+from bailiwick.invocations.prepared_calls import EMBEDDINGS, ModelCall, PreparedCall
 from bailiwick.invocations.requests import Charge
-from bailiwick.invocations.running import Running
 
 KINDS: Mapping[Dialect, str] = {Dialect.CHAT: "chat", Dialect.MESSAGES: "messages", Dialect.RESPONSES: "responses"}
 """What the invocations of each dialect are called."""
 _FOR_US = frozenset({"max_cost_usd", "sensitivity_tier"})
-
-
-class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks of a model."""
-
-    caller: Caller
-    dialect: Dialect
-    body: dict[str, Any]
-    text: str
-    """The body as it was sent."""
-    headers: Mapping[str, str] = {}
-    """The client's (lower-case names)."""
-    session_name: str | None = None
-    most_micros: int | None = None
-    """The most that the call may cost, in micro-dollars."""
-    context: Mapping[str, object] | None = None
-    begun: Callable[[Running], None] | None = None
-    """Told when the call has been admitted."""
+_CHANGES_PROVIDER = ("conversation", "background")
+"""Members of a Responses request that leave something behind at the provider: such a request is never only repeated."""
 
 
 class ModelCalls(msgspec.Struct, frozen=True):
@@ -62,6 +52,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
     pipeline: Pipeline
     upstreams: Upstreams
     terms: ModelTermsCache
+    cache: AnswerCache
 
     async def complete(self, call: ModelCall) -> Outcome:
         """The settled whole answer (`ModelResponse`).
@@ -70,11 +61,17 @@ class ModelCalls(msgspec.Struct, frozen=True):
         KilledBySwitch, CredentialRevoked, ProviderRefused, TargetUnavailable.
         """
         prepared = await self._prepare(call)
+        if (kept := await self._found(prepared)) is not None:
+            return await self.pipeline.invoke(prepared.repeating(kept))
+        self._bound_by_call(prepared)
+        granted = await self._expected(prepared)
         try:
-            return await self.pipeline.invoke(prepared.of(await self._expected(prepared), {}))
+            outcome = await self.pipeline.invoke(prepared.of(granted, {}))
         except BudgetExhausted as refusal:
-            affordable = await self._affordable(prepared, refusal)
-        return await self.pipeline.invoke(prepared.of(affordable, {}))
+            granted = await self._affordable(prepared, refusal)
+            outcome = await self.pipeline.invoke(prepared.of(granted, {}))
+        self._keep(prepared, granted, outcome.response.content)
+        return outcome
 
     @asynccontextmanager
     async def stream(self, call: ModelCall, headers: dict[str, str]) -> AsyncIterator[AsyncGenerator[bytes, None]]:
@@ -82,49 +79,157 @@ class ModelCalls(msgspec.Struct, frozen=True):
         `complete`."""
         prepared = await self._prepare(call)
         async with AsyncExitStack() as stack:
+            if (kept := await self._found(prepared)) is not None:
+                yield await stack.enter_async_context(self.pipeline.stream(prepared.repeating(kept)))
+                return
+            self._bound_by_call(prepared)
+            granted = await self._expected(prepared)
             try:
-                events = await stack.enter_async_context(
-                    self.pipeline.stream(prepared.of(await self._expected(prepared), headers))
-                )
+                events = await stack.enter_async_context(self.pipeline.stream(prepared.of(granted, headers)))
             except BudgetExhausted as refusal:
-                affordable = await self._affordable(prepared, refusal)
-                events = await stack.enter_async_context(self.pipeline.stream(prepared.of(affordable, headers)))
+                granted = await self._affordable(prepared, refusal)
+                events = await stack.enter_async_context(self.pipeline.stream(prepared.of(granted, headers)))
+            if self._keeps(prepared):
+                events = await stack.enter_async_context(aclosing(self._collected(prepared, granted, events)))
             yield events
 
-    async def _prepare(self, call: ModelCall) -> _Prepared:
+    async def embed(self, call: ModelCall) -> Outcome:
+        """Embeddings (`ModelResponse`). Raises as `complete`."""
+        model = self._model(call)
+        if not any(place.embeds for place in self.upstreams.deployments(model)):
+            raise InvalidBody("model", "this model makes no embeddings")
+        body = _for_provider(call)
+        prepared = await self._allowed(
+            call,
+            EMBEDDINGS,
+            model,
+            body,
+            positions=embedding_positions(body),
+            input_tokens=embedding_tokens_bound(body),
+        )
+        if (kept := await self._found(prepared)) is not None:
+            return await self.pipeline.invoke(prepared.repeating(kept))
+        invocation = prepared.embedding()
+        if call.most_micros is not None and invocation.target.worst_case_micros(()) > call.most_micros:
+            raise BudgetExhausted
+        outcome = await self.pipeline.invoke(invocation)
+        self._keep(prepared, 0, outcome.response.content)
+        return outcome
+
+    def _model(self, call: ModelCall) -> str:
         model = call.body.get("model")
         if not isinstance(model, str) or not model:
             raise InvalidBody("model", "must name a model")
         if not self.upstreams.deployments(model):
             raise InvalidBody("model", "there is no such model here")
+        return model
+
+    async def _prepare(self, call: ModelCall) -> PreparedCall:
+        model = self._model(call)
+        body = _for_provider(call)
+        choices = _choices(call.dialect, body)
+        asked = output_bound(call.dialect, body) or self.upstreams.most_output_tokens(model) * choices
+        return await self._allowed(
+            call,
+            KINDS[call.dialect],
+            model,
+            body,
+            positions=request_positions(call.dialect, body),
+            input_tokens=input_tokens_bound(call.dialect, body),
+            output_tokens=asked,
+            asked_tokens=asked,
+            choices=choices,
+        )
+
+    async def _allowed(
+        self, call: ModelCall, kind: str, model: str, body: dict[str, Any], **bounds: Any
+    ) -> PreparedCall:
+        """The call, when its key may make it. Raises ModelNotAllowed."""
         session_name = call.session_name or own_session(call.caller)
         charge = partial(self._charge, call.caller, session_name, model)
         await charge()
-        body = {key: value for key, value in call.body.items() if key not in _FOR_US}
-        choices = _choices(call.dialect, body)
-        prepared = _Prepared(
+        prepared = PreparedCall(
             call=call,
+            kind=kind,
             model=model,
             session_name=session_name,
             body=body,
-            positions=request_positions(call.dialect, body),
-            choices=choices,
-            input_tokens=input_tokens_bound(call.dialect, body),
-            output_tokens=output_bound(call.dialect, body) or self.upstreams.most_output_tokens(model) * choices,
             charge=charge,
-            calls=self,
+            upstreams=self.upstreams,
+            terms=self.terms,
+            **bounds,
         )
-        if call.most_micros is not None:
-            affordable = self._output_for(prepared, call.most_micros)
-            if affordable < choices:
-                raise BudgetExhausted
-            prepared = msgspec.structs.replace(prepared, output_tokens=min(prepared.output_tokens, affordable))
+        prepared.place = await self._place(prepared)
         return prepared
 
-    def _output_for(self, prepared: _Prepared, micros: int) -> int:
+    async def _place(self, prepared: PreparedCall) -> CachePlace | None:
+        """Where the answer is kept; None when the call's key has no cache, or the call is none to be repeated."""
+        caller, body = prepared.call.caller, prepared.body
+        key_id = virtual_key_of(caller)
+        if key_id is None or not (await self.terms.get(caller, prepared.session_name)).cache_seconds:
+            return None
+        if prepared.kind == Dialect.RESPONSES and any(body.get(member) for member in _CHANGES_PROVIDER):
+            return None
+        return CachePlace(
+            organization_id=caller.tenant,
+            virtual_key_id=key_id,
+            request_hash=request_hash(
+                prepared.kind, body, prepared.call.headers, self.upstreams.deployments(prepared.model)
+            ),
+            kind=prepared.kind,
+            is_stream=bool(body.get("stream")),
+        )
+
+    async def _found(self, prepared: PreparedCall) -> KeptAnswer | None:
+        if prepared.place is None:
+            return None
+        kept = None
+        if "no-cache" not in cache_directives(prepared.call.headers):
+            kept = await self.cache.find(prepared.place)
+        if prepared.call.cached is not None:
+            prepared.call.cached(kept is not None)
+        return kept
+
+    def _keeps(self, prepared: PreparedCall) -> bool:
+        return prepared.place is not None and "no-store" not in cache_directives(prepared.call.headers)
+
+    def _keep(self, prepared: PreparedCall, granted_tokens: int, content: bytes) -> None:
+        """Keeps a settled answer, if it is to be kept."""
+        if prepared.place is None or not self._keeps(prepared) or len(content) > MOST_BYTES:
+            return
+        answer = prepared.to_keep(granted_tokens, content)
+        if answer is not None:
+            self.cache.keep(prepared.place, answer)
+
+    async def _collected(
+        self, prepared: PreparedCall, granted_tokens: int, events: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """The events, and when they have all been handed out and none was cut off, keeps them."""
+        pieces: list[bytes] = []
+        size = 0
+        async for content in events:
+            size += len(content)
+            if size <= MOST_BYTES:
+                pieces.append(content)
+            else:
+                pieces.clear()
+            yield content
+        running = prepared.running
+        if size <= MOST_BYTES and running is not None and running.timeline.answered:
+            self._keep(prepared, granted_tokens, b"".join(pieces))
+
+    def _bound_by_call(self, prepared: PreparedCall) -> None:
+        """Bounds the output by what the call itself may cost. Raises BudgetExhausted."""
+        if prepared.call.most_micros is not None:
+            affordable = self._output_for(prepared, prepared.call.most_micros)
+            if affordable < prepared.choices:
+                raise BudgetExhausted
+            prepared.output_tokens = min(prepared.output_tokens, affordable)
+
+    def _output_for(self, prepared: PreparedCall, micros: int) -> int:
         return self.upstreams.affordable_output_tokens(prepared.model, prepared.input_tokens, micros)
 
-    async def _expected(self, prepared: _Prepared) -> int:
+    async def _expected(self, prepared: PreparedCall) -> int:
         """How much output admission will probably grant: a refusal is a trace of its own, and not worth one that is
         foreseen and then taken back. A call that nothing is left for is refused by admission itself."""
         left = (await self.terms.get(prepared.call.caller, prepared.session_name)).left_micros
@@ -135,7 +240,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         affordable = min(self._output_for(prepared, left), prepared.output_tokens)
         return prepared.output_tokens if affordable < prepared.choices else affordable
 
-    async def _affordable(self, prepared: _Prepared, refusal: BudgetExhausted) -> int:
+    async def _affordable(self, prepared: PreparedCall, refusal: BudgetExhausted) -> int:
         """How much output the limits that refused a call would pay for now. Raises the refusal when it is none."""
         left = (await narrowest_limit(prepared.call.caller, prepared.session_name)).left
         affordable = self._output_for(prepared, left)
@@ -155,56 +260,9 @@ class ModelCalls(msgspec.Struct, frozen=True):
         return terms.charge
 
 
-class _Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that is allowed, and its bounds."""
-
-    call: ModelCall
-    model: str
-    session_name: str
-    body: dict[str, Any]
-    positions: list[Position]
-    choices: int
-    input_tokens: int
-    output_tokens: int
-    charge: Callable[[], Any]
-    calls: ModelCalls
-
-    def _begun(self, running: Running) -> None:
-        self.calls.terms.note(self.call.caller, self.session_name, running.admitted)
-        if self.call.begun is not None:
-            self.call.begun(running)
-
-    def of(self, output_tokens: int, passed_on: dict[str, str]) -> StreamCall:
-        """The invocation, its output bounded."""
-        call = self.call
-        return StreamCall(
-            caller=call.caller,
-            organization_id=call.caller.tenant,
-            kind=KINDS[call.dialect],
-            target=ModelTarget(
-                name=self.model,
-                upstreams=self.calls.upstreams,
-                dialect=call.dialect,
-                body=self.body,
-                positions=self.positions,
-                headers=call.headers,
-                input_tokens=self.input_tokens,
-                output_tokens=output_tokens,
-                passed_on=passed_on,
-            ),
-            texts=[inspected(position) for position in self.positions],
-            charge=self.charge,
-            stale=self.calls.terms.forget,
-            form=ModelAnswers(call.dialect),
-            policy=GATEWAY,
-            dialect=call.dialect,
-            hashed_input=call.text,
-            tokens=self.input_tokens + output_tokens,
-            begun=self._begun,
-            session_name=self.session_name,
-            trace_parent=call.headers.get("traceparent"),
-            context=call.context,
-        )
+def _for_provider(call: ModelCall) -> dict[str, Any]:
+    """The body without what is meant for the gateway alone."""
+    return {key: value for key, value in call.body.items() if key not in _FOR_US}
 
 
 def _choices(dialect: Dialect, body: Mapping[str, Any]) -> int:

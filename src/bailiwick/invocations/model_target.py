@@ -19,11 +19,18 @@ from bailiwick.invocations.dialects import (
     with_response_texts,
     with_texts,
 )
-from bailiwick.invocations.dispatch.upstreams import ModelAnswer, ModelRequest, Upstreams
+from bailiwick.invocations.dispatch.upstreams import ModelRequest, Upstreams
 from bailiwick.invocations.relaying import inspected
 from bailiwick.invocations.requests import InspectedText, Usage
 
 _json = msgspec.json.Encoder()
+
+
+class WholeAnswer(msgspec.Struct, frozen=True):
+    """A whole answer before inspection, and header fields of the provider's."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str]
 
 
 class ModelResponse(msgspec.Struct, frozen=True):
@@ -65,9 +72,10 @@ class ModelTarget(msgspec.Struct, frozen=True, kw_only=True):
             headers=self.headers,
         )
 
-    async def dispatch(self, texts: Sequence[str], usage: Usage) -> ModelAnswer:
+    async def dispatch(self, texts: Sequence[str], usage: Usage) -> WholeAnswer:
         """The whole answer."""
-        return await self.upstreams.complete(self.name, self._request(texts, stream=False), usage)
+        answer = await self.upstreams.complete(self.name, self._request(texts, stream=False), usage)
+        return WholeAnswer(answer.body, answer.headers)
 
     @asynccontextmanager
     async def stream(self, texts: Sequence[str], usage: Usage) -> AsyncIterator[EventStream]:
@@ -82,11 +90,11 @@ class ModelAnswers(msgspec.Struct, frozen=True):
 
     dialect: Dialect
 
-    def texts_of(self, answer: ModelAnswer) -> list[InspectedText]:
+    def texts_of(self, answer: WholeAnswer) -> list[InspectedText]:
         """Every text of the answer, arguments of tool calls among them. Raises AnswerUnreadable."""
         return [inspected(position) for position in self._positions(answer)]
 
-    def put_back(self, answer: ModelAnswer, texts: Sequence[str]) -> tuple[ModelResponse, str]:
+    def put_back(self, answer: WholeAnswer, texts: Sequence[str]) -> tuple[ModelResponse, str]:
         """The answer for the client."""
         body = answer.body
         positions = self._positions(answer)
@@ -95,7 +103,7 @@ class ModelAnswers(msgspec.Struct, frozen=True):
         content = _json.encode(body)
         return ModelResponse(content, answer.headers), hashlib.sha256(content).hexdigest()
 
-    def _positions(self, answer: ModelAnswer) -> list[Position]:
+    def _positions(self, answer: WholeAnswer) -> list[Position]:
         try:
             return response_positions(self.dialect, answer.body)
         except InvalidBody:  # the model's fault, not the client's

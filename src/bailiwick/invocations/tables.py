@@ -1,5 +1,5 @@
 """Tables of invocations, written by the SQL functions `invocations_admit` and `invocations_settle` only, their counts,
-and kill switches.
+kill switches, and cached answers.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Integer, SmallInteger, Text, func
+from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, SmallInteger, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -109,3 +109,25 @@ class InstallationKillSwitch(Base):
     engaged_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     lifted_by: Mapped[str | None] = mapped_column(Text)
     lifted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class CachedAnswer(Base):
+    """An answer that is repeated to exactly the same request of the same key; `content` is sealed."""
+
+    __tablename__ = "cached_answers"
+
+    organization_id: Mapped[UUID] = mapped_column(primary_key=True)
+    virtual_key_id: Mapped[UUID] = mapped_column(primary_key=True)
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    is_stream: Mapped[bool]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    provider: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    reasoning_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    cost_micros: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

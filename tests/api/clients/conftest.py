@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic as anthropic_package
 import httpx
 import msgspec
+import openai as openai_package
 import pytest
 import yaml
 from anthropic import Anthropic, AsyncAnthropic
@@ -17,7 +19,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from bailiwick.kernel.ids import Prefix, decode
 from tests.api.accounts import Account, sign_up
-from tests.api.clients.flavours import settled
+from tests.api.clients.flavours import all_of, settled
 from tests.api.clients.provider_bodies import check_request
 from tests.api.conftest import Rows, contract_client
 from tests.api.model_servers import model_server, until
@@ -191,3 +193,66 @@ class Trace:
 def trace(rows: Rows, account: Account) -> Trace:
     """The account's calls."""
     return Trace(rows, account)
+
+
+class Caller:
+    """One of the three calls, by the client that makes it: `chat`, `responses` or `messages`."""
+
+    def __init__(self, form: str, client: Any) -> None:
+        self.form = form
+        self.client = client
+        self.package: Any = anthropic_package if form == "messages" else openai_package
+
+    async def begin(self, model: str, text: str = "Hi", **more: Any) -> Any:
+        """What the client makes of the answer, or the stream that it hands out."""
+        messages = [{"role": "user", "content": text}]
+        match self.form:
+            case "chat":
+                call = self.client.chat.completions.create(model=model, messages=messages, **more)
+            case "responses":
+                call = self.client.responses.create(model=model, input=text, **more)
+            case _:
+                call = self.client.messages.create(model=model, max_tokens=500, messages=messages, **more)
+        return await settled(call)
+
+    async def __call__(self, model: str, text: str = "Hi", *, stream: bool = False, **more: Any) -> Any:
+        """The whole answer; of a stream all its events."""
+        got = await self.begin(model, text, stream=stream, **more)
+        return await all_of(got) if stream else got
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What tests of every call in every form need."""
+
+    gateway: Gateway
+    provider: ModelServer
+    account: Account
+    trace: Trace
+    spare: str
+    clients: list[Any] = []
+
+    def key(self, **limits: Any) -> str:
+        """A further virtual key."""
+        return self.gateway.key(self.account, **limits)
+
+    def caller(self, form: str, flavour: str = "sync", *, key: str | None = None, **more: Any) -> Caller:
+        """A new client, closed after the test."""
+        base_url, key = self.gateway.server.base_url, key or self.account.virtual_key
+        client = (
+            anthropic_of(base_url, key, flavour, **more)
+            if form == "messages"
+            else openai_of(f"{base_url}/v1", key, flavour, **more)
+        )
+        self.clients.append(client)
+        return Caller(form, client)
+
+
+@pytest.fixture
+async def scene(
+    gateway: Gateway, provider: ModelServer, account: Account, trace: Trace, spare: str
+) -> AsyncIterator[Scene]:
+    """All of it."""
+    made = Scene(gateway, provider, account, trace, spare)
+    yield made
+    for client in made.clients:
+        await settled(client.close())

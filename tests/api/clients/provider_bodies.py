@@ -16,6 +16,7 @@ from openai.types.responses.response_create_params import ResponseCreateParams
 from pydantic import TypeAdapter
 
 Json = dict[str, Any]
+_WHOLE = (ChatCompletion, ChatCompletionChunk, Message, Response)
 _MESSAGE_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 _RESPONSE_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 _REQUESTS: dict[str, TypeAdapter[Any]] = {
@@ -23,6 +24,15 @@ _REQUESTS: dict[str, TypeAdapter[Any]] = {
     "/responses": TypeAdapter(ResponseCreateParams),
     "/messages": TypeAdapter(MessageCreateParams),
 }
+
+
+def check_answer(answer: Any) -> None:
+    """Raises pydantic's ValidationError for a client's object (whole, or an event) that is none of its type: clients
+    themselves take what they get."""
+    adapter: Any = TypeAdapter(type(answer)) if isinstance(answer, _WHOLE) else None
+    if adapter is None:
+        adapter = _MESSAGE_EVENT if type(answer).__module__.startswith("anthropic") else _RESPONSE_EVENT
+    adapter.validate_python(answer.to_dict())
 
 
 def check_request(path: str, body: Json) -> None:

@@ -1,4 +1,4 @@
-"""What tells the three forms of model calls apart over HTTP."""
+"""What tells the forms of model calls apart over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bailiwick.invocations import ModelDialect
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of the contract."""
+    """One operation."""
 
     operation: str
     path: str
@@ -21,6 +21,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     nothing: dict[str, Any]
     """An answer in which the model says nothing."""
     is_anthropic: bool = False
+    makes_embeddings: bool = False
+    document: dict[str, Any] | None = None
+    """Its text in the OpenAPI document, where no contract has one."""
 
     def empty_answer(self, identifier: str, model: str) -> dict[str, Any]:
         """What the contract answers to a call that was killed and whose caller wants to understand it."""

@@ -1,4 +1,5 @@
-"""`/v1/chat/completions`, `/v1/messages` and `/v1/responses`: model calls, as plain ASGI in front of the web framework.
+"""`/v1/chat/completions`, `/v1/messages`, `/v1/responses` and `/v1/embeddings`, as plain ASGI in front of the web
+framework.
 
 An error before the first byte is an HTTP answer; after it, an event of the stream's own dialect.
 """
@@ -16,7 +17,7 @@ from litestar.types import Receive, Scope, Send
 from bailiwick.api import asgi
 from bailiwick.api.authentication import allows, bearer_token_of
 from bailiwick.api.errors import HttpRefused, allowed, as_domain_error
-from bailiwick.api.gateway import call_headers, chat, messages, responses
+from bailiwick.api.gateway import call_headers, chat, embeddings, messages, responses
 from bailiwick.api.gateway.endpoints import Endpoint
 from bailiwick.api.gateway.provider_errors import PROVIDER, MissingKey
 from bailiwick.identity import Caller, authenticate
@@ -36,7 +37,9 @@ from bailiwick.kernel.errors import BailiwickError, Forbidden, InvalidInput
 from bailiwick.kernel.ids import Prefix, encode, uuid7
 from bailiwick.kernel.runtime import runtime
 
-ENDPOINTS = {endpoint.path: endpoint for endpoint in (chat.ENDPOINT, messages.ENDPOINT, responses.ENDPOINT)}
+ENDPOINTS = {
+    endpoint.path: endpoint for endpoint in (chat.ENDPOINT, messages.ENDPOINT, responses.ENDPOINT, embeddings.ENDPOINT)
+}
 _ALLOW = allowed(["POST"])
 _SCOPE = "proxy"
 _JSON = [(b"content-type", b"application/json")]
@@ -60,6 +63,7 @@ class _Exchange:
         self.headers = call_headers.headers_of(scope["headers"])
         self.body: dict[str, Any] = {}
         self.running: RunningCall | None = None
+        self.from_cache: bool | None = None
         self.has_begun = False
 
     async def answer(self, calls: ModelCalls) -> None:
@@ -71,7 +75,8 @@ class _Exchange:
         content = await asgi.read_body(self.scope, self.receive, most_bytes=configured.gateway_body_bytes)
         self._decode(content)
         call = self._call(caller, content)
-        work = self._stream(calls, call) if self.body.get("stream") else self._whole(calls, call)
+        streams = self.body.get("stream") and not self.endpoint.makes_embeddings
+        work = self._stream(calls, call) if streams else self._whole(calls, call)
         await asgi.until_disconnect(work, self.receive)
 
     async def _authenticate(self) -> Caller:
@@ -113,18 +118,26 @@ class _Exchange:
             most_micros=call_headers.most_micros(self.headers, self.body),
             context=call_headers.context_of(self.headers, self.body) or None,
             begun=self._begun,
+            cached=self._cached,
         )
 
     def _begun(self, running: RunningCall) -> None:
         self.running = running
 
+    def _cached(self, is_hit: bool) -> None:
+        self.from_cache = is_hit
+
+    def _of_cache(self) -> list[tuple[bytes, bytes]]:
+        return [] if self.from_cache is None else [(b"x-intutic-cache", b"hit" if self.from_cache else b"miss")]
+
     async def _whole(self, calls: ModelCalls, call: ModelCall) -> None:
-        outcome = await calls.complete(call)
+        outcome = await (calls.embed(call) if self.endpoint.makes_embeddings else calls.complete(call))
         response: ModelResponse = outcome.response
         returned = 0 if self.running is None else self.running.admission.amount_micros - outcome.usage.cost_micros
         headers = [
             *_JSON,
             *call_headers.told(self.running, returned_micros=max(0, returned)),
+            *self._of_cache(),
             *_encoded(response.headers),
         ]
         self.has_begun = True
@@ -135,7 +148,8 @@ class _Exchange:
         async with calls.stream(call, theirs) as events:
             first = await anext(events, b"")
             self.has_begun = True
-            await asgi.send_start(self.send, 200, [*_EVENTS, *call_headers.told(self.running), *_encoded(theirs)])
+            headers = [*_EVENTS, *call_headers.told(self.running), *self._of_cache(), *_encoded(theirs)]
+            await asgi.send_start(self.send, 200, headers)
             await self._relay(first, events)
         await asgi.send_piece(self.send, b"", more=False)
 
@@ -170,7 +184,7 @@ class _Exchange:
 
     async def _say_nothing(self) -> None:
         headers = call_headers.told(self.running, is_killed=True)
-        if self.body.get("stream"):
+        if self.body.get("stream") and not self.endpoint.makes_embeddings:
             content = stream_of_nothing(self.endpoint.dialect)
             await asgi.send_whole(self.send, 200, [*_EVENTS, *headers], content)
             return

@@ -54,7 +54,8 @@ class ModelView(msgspec.Struct):
     def for_anthropic(self) -> dict[str, Any]:
         """With what Anthropic's clients read as well (https://docs.anthropic.com/en/api/models-list)."""
         created = rfc3339(datetime.fromtimestamp(self.created, UTC))
-        return {**msgspec.structs.asdict(self), "type": "model", "display_name": self.id, "created_at": created}
+        theirs = {"type": "model", "display_name": self.id, "created_at": created, "lifecycle": "active"}
+        return {**msgspec.structs.asdict(self), **theirs}
 
 
 async def _allowed(caller: Caller) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bailiwick.api.errors import Dialect
-from bailiwick.kernel.errors import BailiwickError, InvalidInput, Unauthenticated
+from bailiwick.kernel.errors import BailiwickError, InvalidInput, RateLimited, Unauthenticated
 
 
 class MissingKey(Unauthenticated):
@@ -21,6 +21,13 @@ class ProviderDialect(Dialect, frozen=True):
         problems = error.problems if isinstance(error, InvalidInput) else ()
         param = problems[0]["path"] if problems else None
         return {"error": {"message": error.message, "type": code, "code": code, "param": param}}
+
+    def headers(self, error: BailiwickError) -> list[tuple[bytes, bytes]]:
+        """Header fields that an error carries. Clients try again after a 429; that helps against a rate, and not
+        against a budget that is used up, of which each try would be a trace."""
+        headers = super().headers(error)
+        is_used_up = error.status == 429 and not isinstance(error, RateLimited)
+        return [*headers, (b"x-should-retry", b"false")] if is_used_up else headers
 
 
 PROVIDER = ProviderDialect(

@@ -7,6 +7,7 @@ stream: `EventParser`, `stream_translator`, `StreamRelay` over `stream_reader`, 
 
 from bailiwick.invocations.dialects.answers import AnswerUnreadable
 from bailiwick.invocations.dialects.chat_stream import ChatStreamReader
+from bailiwick.invocations.dialects.embeddings import embedding_positions, embedding_tokens_bound
 from bailiwick.invocations.dialects.errors import InvalidBody, Untranslatable
 from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, StreamReader
 from bailiwick.invocations.dialects.limits import ask_for_usage, cap_output, input_tokens_bound, output_bound
@@ -41,6 +42,8 @@ __all__ = [
     "Untranslatable",
     "ask_for_usage",
     "cap_output",
+    "embedding_positions",
+    "embedding_tokens_bound",
     "encode_event",
     "error_body",
     "error_event",

@@ -98,5 +98,10 @@ def kept(headers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-_KEPT = frozenset({"request-id", "x-request-id", "openai-processing-ms", "openai-version", "retry-after"})
+_KEPT = frozenset(
+    {
+        *("request-id", "x-request-id", "openai-processing-ms", "openai-version"),
+        *("retry-after", "retry-after-ms", "x-should-retry"),  # what the clients' own tries go by
+    }
+)
 _KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
