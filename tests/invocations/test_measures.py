@@ -38,6 +38,15 @@ def test_an_ended_invocation_is_counted_with_its_usage() -> None:
     assert value("bailiwick_cost_micro_usd_total", model="counted-1") == 62
 
 
+def test_a_repeated_answer_uses_no_tokens() -> None:
+    usage = Usage(model="repeated-1", input_tokens=7, output_tokens=5, cache_hit=True, cache_savings_micros=31)
+    for _ in range(2):
+        measure(kind="chat", target="t", status=Status.COMPLETED, decision=Decision.BYPASS, usage=usage, latency_ms=1)
+    assert value("bailiwick_cache_hits_total", model="repeated-1") == 2
+    assert value("bailiwick_cache_savings_micro_usd_total", model="repeated-1") == 62
+    assert value("bailiwick_tokens_total", model="repeated-1", direction="input") == 0
+
+
 def test_time_goes_into_its_bucket_in_seconds() -> None:
     for latency_ms in (4, 40):
         measure(

@@ -21,6 +21,8 @@ _SECONDS = Histogram(
 )
 _TOKENS = Counter("bailiwick_tokens_total", "Tokens by model and direction", ("model", "direction"))
 _COST = Counter("bailiwick_cost_micro_usd_total", "Cost charged, in micro-dollars", ("model",))
+_HITS = Counter("bailiwick_cache_hits_total", "Answers repeated from the cache, by model", ("model",))
+_SAVED = Counter("bailiwick_cache_savings_micro_usd_total", "Cost that the cache saved, in micro-dollars", ("model",))
 
 
 # Looking a labelled child up takes a lock and builds a tuple each time; an invocation has few distinct ones.
@@ -43,7 +45,10 @@ def measure(*, kind: str, target: str, status: Status, decision: Decision, usage
     """Counts one ended invocation."""
     _ended(kind, target, status, decision).inc()
     _seconds(kind).observe(latency_ms / 1000)
-    if usage.model:
+    if usage.cache_hit:  # its tokens were used before
+        _HITS.labels(usage.model).inc()
+        _SAVED.labels(usage.model).inc(usage.cache_savings_micros)
+    elif usage.model:
         tokens_in, tokens_out, cost = _model(usage.model)
         tokens_in.inc(usage.input_tokens)
         tokens_out.inc(usage.output_tokens)

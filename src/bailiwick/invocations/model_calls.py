@@ -96,7 +96,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
     async def embed(self, call: ModelCall) -> Outcome:
         """Embeddings (`ModelResponse`). Raises as `complete`."""
         model = self._model(call)
-        if not any(place.embeds for place in self.upstreams.deployments(model)):
+        if not any(place.embeds and place.protocol != "anthropic" for place in self.upstreams.deployments(model)):
             raise InvalidBody("model", "this model makes no embeddings")
         body = _for_provider(call)
         prepared = await self._allowed(

@@ -44,7 +44,7 @@ def trace_invocation(
     ended = time.time_ns()
     parent = propagate.extract({"traceparent": trace_parent}) if trace_parent else None
     is_model = admission.target_kind == "model"
-    operation = "chat" if is_model else "invoke_agent"
+    operation = ("embeddings" if admission.kind == "embeddings" else "chat") if is_model else "invoke_agent"
     attributes: dict[str, str | int] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": usage.provider,
@@ -57,6 +57,8 @@ def trace_invocation(
         "bailiwick.findings": len(inspection.findings),
         "bailiwick.cost_usd_micros": usage.cost_micros,
     }
+    if usage.cache_hit:
+        attributes["bailiwick.cache_hit"] = True
     if usage.model:
         attributes["gen_ai.response.model"] = usage.model
     if admission.session_name is not None:

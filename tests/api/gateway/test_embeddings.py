@@ -125,10 +125,13 @@ def test_credentials_and_methods_are_checked(gateway: Gateway, model: ModelServe
     assert model.requests == []
 
 
-def test_a_model_that_makes_none_is_not_asked(gateway: Gateway, model: ModelServer, account: Account) -> None:
+def test_a_model_that_makes_none_is_not_asked(
+    gateway: Gateway, model: ModelServer, account: Account, rows: Rows
+) -> None:
     got = gateway.client.post(EMBEDDINGS, headers=bearer(account.virtual_key), json=asked() | {"model": "smart"})
     assert (got.status_code, got.json()["error"]["param"]) == (400, "model")
     assert model.requests == []
+    assert rows.all("select 1 from invocations where kind = 'embeddings' and target_name = 'smart'") == []
 
 
 def test_an_error_of_the_provider_is_passed_on(
