@@ -19,6 +19,8 @@ from bailiwick.bench.gateway import (
     requests,
 )
 from bailiwick.bench.load import LoadPlan, run_load
+from bailiwick.bench.processes import ServerNotReadyError
+from bailiwick.bench.targets import Target
 from tests.conftest import clone, drop
 
 
@@ -84,3 +86,12 @@ async def test_a_short_run_measures_everything(server_url: str, template_databas
     assert 0 < point.worker_resident_mib < point.resident_mib
     (footprint,) = report.footprints
     assert footprint.target == GATEWAY
+
+
+async def test_a_server_that_ends_under_its_load_stops_the_benchmark(tmp_path: Path) -> None:
+    async with peers.stub_model(tmp_path) as stub:
+        target = Target(name=STUB, server=stub, requests=requests((CHAT,), port=stub.port, key=""))
+        stub.process.kill()
+        await stub.process.wait()
+        with pytest.raises(ServerNotReadyError, match="ended with -9"):
+            await target.measure(1, 0.1)

@@ -44,13 +44,17 @@ class OwnServer:
     async def wait_ready(self, path: str, *, timeout_seconds: float = 60.0) -> None:
         """Returns when `GET path` answers 200. Raises ServerNotReadyError."""
         while time.perf_counter() - self.started_at < timeout_seconds:
-            if self.process.returncode is not None:
-                raise ServerNotReadyError(f"{self.name} ended with {self.process.returncode}: {self.log_end()}")
+            self.check_runs()
             if await answers(self.port, path):
                 self.start_up_seconds = round(time.perf_counter() - self.started_at, 2)
                 return
             await asyncio.sleep(0.05)
         raise ServerNotReadyError(f"{self.name} did not answer in {timeout_seconds:.0f} s: {self.log_end()}")
+
+    def check_runs(self) -> None:
+        """Raises ServerNotReadyError when the server has ended."""
+        if self.process.returncode is not None:
+            raise ServerNotReadyError(f"{self.name} ended with {self.process.returncode}: {self.log_end()}")
 
     def log_end(self) -> str:
         return self.log.read_text(errors="replace")[-1500:].strip()

@@ -48,7 +48,7 @@ class Target:
     async def measure(
         self, connections: int, seconds: float, *, maximum_requests: int = MAXIMUM_REQUESTS
     ) -> LoadResult:
-        """One load on this target."""
+        """One load on this target. Raises ServerNotReadyError when its server has ended, LoadFailedError."""
         plan = LoadPlan(
             requests=await self.requests(),
             port=self.server.port,
@@ -62,7 +62,10 @@ class Target:
         )
         before = self.server.cpu_seconds()
         database_before = database_cpu_seconds(self.database) if self.database else 0.0
-        result = await run_load(plan)
+        try:
+            result = await run_load(plan)
+        finally:
+            self.server.check_runs()
         # The warm-up costs CPU time too but is not among the answers: its share is taken out by time.
         measured = result.seconds / (result.seconds + plan.warmup_seconds) * 1e6 / max(result.completed, 1)
         self.cpu_us.append((self.server.cpu_seconds() - before) * measured)
@@ -72,16 +75,18 @@ class Target:
 
     async def warm_up(self) -> None:
         """A load that counts for nothing: what a server only does once, in each of its workers."""
-        await run_load(
-            LoadPlan(
-                requests=await self.requests(),
-                port=self.server.port,
-                connections=32,
-                seconds=5.0,
-                maximum_requests=500,
-                timeout_seconds=30.0,
-            )
+        plan = LoadPlan(
+            requests=await self.requests(),
+            port=self.server.port,
+            connections=32,
+            seconds=5.0,
+            maximum_requests=500,
+            timeout_seconds=30.0,
         )
+        try:
+            await run_load(plan)
+        finally:
+            self.server.check_runs()
 
 
 def messages() -> list[str]:
