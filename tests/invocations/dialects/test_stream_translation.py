@@ -218,3 +218,17 @@ def test_odd_events_are_translated_or_refused(pair: tuple[Dialect, Dialect], dat
         translator.feed((None, None))
     except StreamUnreadable:
         return
+
+
+@pytest.mark.parametrize("reasons", [(None, "max_tokens"), ("max_tokens",), (None,), ()])
+def test_a_message_has_one_reason_for_its_end_however_often_it_is_told_of(reasons: Sequence[str | None]) -> None:
+    deltas = [
+        named({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 3}})
+        for reason in reasons
+    ]
+    start = named({"type": "message_start", "message": {"id": "m", "model": "x", "usage": {"input_tokens": 2}}})
+    events = translated(MESSAGES, CHAT, [start, *deltas, named({"type": "message_stop"})])
+    told_reasons = [
+        choice["finish_reason"] for _, data in events if data for choice in data["choices"] if choice["finish_reason"]
+    ]
+    assert told_reasons == ["length" if "max_tokens" in reasons else "stop"]

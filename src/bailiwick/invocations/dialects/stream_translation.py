@@ -49,6 +49,7 @@ class MessagesToChatStream(StreamTranslator):
         self._head: Json = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": created, "model": ""}
         self._calls: dict[int, int] = {}
         self._without_input: set[int] = set()
+        self._is_finished = False
         self._usage: Json = {}
 
     def feed(self, event: ServerEvent) -> list[ServerEvent]:
@@ -75,8 +76,13 @@ class MessagesToChatStream(StreamTranslator):
             out.append(self._arguments(_index(data), "{}"))
         elif data["type"] == "message_delta":
             self._count(data)
-            out.append(self._chunk({}, finish_reason(_object(data, "delta").get("stop_reason"))))
+            reason = _object(data, "delta").get("stop_reason")
+            if reason is not None:  # there may be others before, which only count
+                self._is_finished = True
+                out.append(self._chunk({}, finish_reason(reason)))
         elif data["type"] == "message_stop":
+            if not self._is_finished:
+                out.append(self._chunk({}, finish_reason(None)))
             usage = usage_object(Dialect.CHAT, usage_from(Dialect.MESSAGES, self._usage))
             out += [(None, {**self._head, "choices": [], "usage": usage}), (None, None)]
         elif data["type"] == "error":
