@@ -136,13 +136,13 @@ def rows(gateway: Gateway) -> Iterator[Rows]:
 
 def openai_of(base_url: str, key: str, flavour: str, **more: Any) -> Any:
     """OpenAI's client; it tries nothing twice unless it is told to."""
-    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 20.0, **more}
+    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 8.0, **more}
     return OpenAI(**given) if flavour == "sync" else AsyncOpenAI(**given)
 
 
 def anthropic_of(base_url: str, key: str, flavour: str, **more: Any) -> Any:
     """Anthropic's."""
-    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 20.0, **more}
+    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 8.0, **more}
     return Anthropic(**given) if flavour == "sync" else AsyncAnthropic(**given)
 
 
