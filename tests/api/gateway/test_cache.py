@@ -348,8 +348,11 @@ async def test_the_same_request_many_times_at_once(cached: Cached, model: ModelS
 
 def test_a_server_that_stops_keeps_what_it_has_answered(own_database: str, tmp_path: Path) -> None:
     with model_server() as model:
-        settings = {"models": str(write_models(tmp_path, model.base_url)), "outbound_allowed_hosts": '["127.0.0.1"]'}
-        with running_server(own_database, tmp_path / "data", **settings) as server, contract_client(server) as client:
+        models, hosts = str(write_models(tmp_path, model.base_url)), '["127.0.0.1"]'
+        with (
+            running_server(own_database, tmp_path / "data", models=models, outbound_allowed_hosts=hosts) as server,
+            contract_client(server) as client,
+        ):
             key = Gateway(server, model, client).key(sign_up(client), cacheSeconds=600)
             model.answer = answer(chat_answer({"content": "Hello."}))
             for number in range(20):
