@@ -36,7 +36,8 @@ class EmbeddingTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     async def dispatch(self, texts: Sequence[str], usage: Usage) -> WholeAnswer:
         """The vectors, as the provider gives them."""
-        answer = await self.upstreams.embed(self.name, with_texts(self.body, self.positions, texts), usage)
+        body = with_texts(self.body, self.positions, texts)
+        answer = await self.upstreams.embed(self.name, body, usage, most_input_tokens=self.input_tokens)
         return WholeAnswer(answer.body, answer.headers)
 
 

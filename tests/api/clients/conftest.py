@@ -28,7 +28,7 @@ from tests.conftest import clone, drop
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
 
-_SPARE = 40
+_SPARE = 150
 CLIENTS = ["sync", "async"]
 
 
@@ -120,13 +120,13 @@ def spare() -> str:
     return str(next(_numbers) % _SPARE)
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def account(gateway: Gateway) -> Account:
-    """A new account."""
+    """The account of all tests that take nothing away from the others."""
     return sign_up(gateway.client)
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def rows(gateway: Gateway) -> Iterator[Rows]:
     """The server's database."""
     found = Rows(gateway.server.database_url)
@@ -163,11 +163,16 @@ async def anthropic(request: pytest.FixtureRequest, gateway: Gateway, account: A
 
 
 class Trace:
-    """What is known of an account's latest call."""
+    """What is known of an account's calls from now on."""
 
     def __init__(self, rows: Rows, account: Account) -> None:
         self._rows = rows
         self._organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
+        self._before = self._count()
+
+    def of(self, account: Account) -> Trace:
+        """The same of another account."""
+        return Trace(self._rows, account)
 
     def last(self) -> dict[str, Any]:
         """The latest call, when it is over."""
@@ -176,13 +181,16 @@ class Trace:
             got = self._rows.all(
                 "select * from invocations where organization_id = %s order by id desc limit 1", self._organization_id
             )
-            return got[0] if got and got[0]["status"] != "started" else None
+            return got[0] if self.count() and got[0]["status"] != "started" else None
 
         row: dict[str, Any] = until(found)
         return row
 
     def count(self) -> int:
         """How many calls there were."""
+        return self._count() - self._before
+
+    def _count(self) -> int:
         found = self._rows.one(
             "select count(*) as n from invocations where organization_id = %s", self._organization_id
         )

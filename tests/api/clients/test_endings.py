@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.accounts import sign_up
 from tests.api.clients.conftest import CLIENTS, Caller, Scene
 from tests.api.clients.flavours import each, settled
 from tests.api.clients.provider_bodies import (
@@ -150,7 +151,8 @@ async def test_a_stream_that_runs_into_its_limit(scene: Scene, form: str, place:
 @paths
 async def test_a_stream_that_a_kill_switch_stops(scene: Scene, form: str, place: str, flavour: str) -> None:
     scene.provider.answer = sending(*provider_events(form, place, LONG)[:BEFORE], then="hang")
-    call = scene.caller(form, flavour)
+    account = sign_up(scene.gateway.client)
+    call, trace = scene.caller(form, flavour, key=account.virtual_key), scene.trace.of(account)
     items: list[Any] = []
     stream = await call.begin(place, stream=True)
     is_engaged = False
@@ -160,12 +162,12 @@ async def test_a_stream_that_a_kill_switch_stops(scene: Scene, form: str, place:
             is_engaged = True
             engaged = scene.gateway.client.post(
                 "/api/v1/kill-switches",
-                headers=scene.account.headers,
+                headers=account.headers,
                 json={"scope": "organization", "reason": "runaway"},
             )
             assert engaged.status_code in (200, 201), engaged.text
     assert ending_of(items) == BY_POLICY[form]
-    row = scene.trace.last()
+    row = trace.last()
     assert (row["status"], row["decision"], row["error_code"]) == ("blocked", "KILL", "KILL_SWITCH")
     assert row["cost_micros"] > 0
     until(scene.provider.disconnected.is_set)

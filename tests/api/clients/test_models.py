@@ -28,7 +28,7 @@ async def test_openai_lists_models(openai: Any) -> None:
 
 
 async def test_anthropic_lists_models_page_by_page(anthropic: Any) -> None:
-    listed = await all_of(anthropic.models.list(limit=30))
+    listed = await all_of(anthropic.models.list(limit=90))
     for model in listed:
         ModelInfo.model_validate(model.to_dict())
     names = [model.id for model in listed]

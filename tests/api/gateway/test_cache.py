@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,16 +12,19 @@ import pytest
 
 from bailiwick.kernel.ids import Prefix, decode
 from tests.api.accounts import Account, bearer, sign_up
-from tests.api.conftest import Rows, contract_client_async
+from tests.api.conftest import Rows, contract_client, contract_client_async
 from tests.api.model_servers import (
     answer,
     chat_answer,
     chat_text,
     events_of,
     message_answer,
+    model_server,
     response_answer,
     until,
+    write_models,
 )
+from tests.api.servers import running_server
 from tests.api.test_gateway import CHAT, KEY, MESSAGES, RESPONSES, SECRET, Gateway, books_are_right, chat, last
 from tests.invocations.conftest import ModelServer
 from tests.invocations.test_streams import LONG, openai_events, sent
@@ -340,3 +344,19 @@ async def test_the_same_request_many_times_at_once(cached: Cached, model: ModelS
     cached.wait()
     assert verdict(cached.ask()) == "hit"
     books_are_right(cached.rows, cached.account)
+
+
+def test_a_server_that_stops_keeps_what_it_has_answered(own_database: str, tmp_path: Path) -> None:
+    with model_server() as model:
+        models, hosts = str(write_models(tmp_path, model.base_url)), '["127.0.0.1"]'
+        with (
+            running_server(own_database, tmp_path / "data", models=models, outbound_allowed_hosts=hosts) as server,
+            contract_client(server) as client,
+        ):
+            key = Gateway(server, model, client).key(sign_up(client), cacheSeconds=600)
+            model.answer = answer(chat_answer({"content": "Hello."}))
+            for number in range(20):
+                assert verdict(client.post(CHAT, headers=bearer(key), json=chat(str(number)))) == "miss"
+    found = Rows(own_database)
+    assert found.one("select count(*) as kept from cached_answers")["kept"] == 20
+    found.close()

@@ -96,6 +96,18 @@ def test_numbers_of_tokens_pass(
     assert last(rows, account)["cost_micros"] == 3
 
 
+@pytest.mark.parametrize("value", [[7] * 500, [f"key {SECRET}"] * 10])
+def test_a_provider_that_tells_no_usage_is_paid_the_bound(
+    gateway: Gateway, model: ModelServer, account: Account, rows: Rows, value: object
+) -> None:
+    model.answer = answer({member: told for member, told in vectors().items() if member != "usage"})
+    got = gateway.client.post(EMBEDDINGS, headers=bearer(account.virtual_key), json=asked(value))
+    assert got.status_code == 200, got.text
+    row = last(rows, account)
+    assert 200 < row["cost_micros"] == row["input_tokens"] < 600
+    books_are_right(rows, account)
+
+
 def test_a_budget_holds_the_whole_input(gateway: Gateway, model: ModelServer, account: Account, rows: Rows) -> None:
     headers = bearer(gateway.key(account, budgetUsd=0.001))
     many = gateway.client.post(EMBEDDINGS, headers=headers, json=asked(["x" * 100] * 20))

@@ -20,6 +20,7 @@ from bailiwick.invocations.dialects import (
     TokenUsage,
     ask_for_usage,
     cap_output,
+    embedding_tokens_bound,
     input_tokens_bound,
     output_bound,
     translate_answer,
@@ -193,8 +194,13 @@ class Upstreams:
             finally:
                 answer.close()
 
-    async def embed(self, model: str, body: dict[str, Any], usage: Usage) -> ModelAnswer:
-        """Embeddings: `body` and the answer in OpenAI's form (`POST /embeddings`). Raises as `complete`."""
+    async def embed(
+        self, model: str, body: dict[str, Any], usage: Usage, *, most_input_tokens: int | None = None
+    ) -> ModelAnswer:
+        """Embeddings: `body` and the answer in OpenAI's form (`POST /embeddings`). Raises as `complete`.
+
+        `most_input_tokens` is as in ModelRequest.
+        """
 
         async def ask(deployment: Deployment, seconds: float) -> WireAnswer:
             if not deployment.embeds or deployment.protocol == "anthropic":
@@ -209,7 +215,7 @@ class Upstreams:
         if told is not None:
             count(deployment, usage, TokenUsage(input=told.input))
         else:
-            estimate(deployment, usage, input_tokens_bound(Dialect.CHAT, body), 0)
+            estimate(deployment, usage, most_input_tokens or embedding_tokens_bound(body), 0)
         self._router.breaker.succeeded(deployment.key)
         return ModelAnswer(deployment=deployment, body=answer.body, headers=answer.headers)
 
