@@ -1,6 +1,6 @@
 """The web server of an installation: one process that listens and watches, and the worker processes that answer.
 
-Uvicorn on uvloop: a request is parsed on the thread that runs it and handed to no other (docs/decisions/0015). What it
+Uvicorn on uvloop: a request is parsed on the thread that runs it and handed to no other (docs/decisions/0012). What it
 lacks is added here: bounds on the head of a request, and on the time that its body takes.
 """
 
