@@ -119,7 +119,9 @@ def _wrong_members(operation_id: str) -> Iterator[tuple[str, Any]]:
 
 def _status(operation_id: str) -> int:
     contract, method, path = served_operations()[operation_id]
-    codes = documents()[contract]["paths"][path][method].get("x-error-codes", {})  # ours beyond the contract name none
+    if not contract:  # ours, beyond the contracts
+        return 400
+    codes = documents()[contract]["paths"][path][method]["x-error-codes"]
     return 422 if "E_VALIDATION_FAILED" in codes.get("422", ()) else 400
 
 
