@@ -51,6 +51,8 @@ def _fold(character: str) -> str:
 
 _folding = _Folding()
 _OTHER_THAN_ASCII = re.compile(r"[^\x00-\x7f]+")
+# What typesetting puts into a text that is ASCII otherwise: replaced in a tenth of the time that a search for any takes.
+_TYPOGRAPHIC = [(character, _fold(character)) for character in "\u2019\u2014\u2013\u201c\u201d\u2018\u00a0"]
 
 
 def _fold_run(run: re.Match[str]) -> str:
@@ -61,7 +63,12 @@ def shadow_of(text: str) -> tuple[str, list[int] | None]:
     """The ASCII shadow, and for each of its characters the offset in `text` (None: the same offset)."""
     if text.isascii():
         return text, None
-    folded = _OTHER_THAN_ASCII.sub(_fold_run, text)
+    folded = text
+    for character, ascii_likeness in _TYPOGRAPHIC:
+        folded = folded.replace(character, ascii_likeness)
+    if folded.isascii() and _INVISIBLE not in folded:
+        return folded, None
+    folded = _OTHER_THAN_ASCII.sub(_fold_run, folded)
     if _INVISIBLE not in folded:
         return folded, None
     positions = [index for index, character in enumerate(folded) if character != _INVISIBLE]
