@@ -51,7 +51,7 @@ def _fold(character: str) -> str:
 
 _folding = _Folding()
 _OTHER_THAN_ASCII = re.compile(r"[^\x00-\x7f]+")
-# What typesetting puts into a text that is ASCII otherwise: replaced in a tenth of the time that a search for any takes.
+# What typesetting puts into a text that is ASCII otherwise: replaced in a tenth of the time that a search takes.
 _TYPOGRAPHIC = [(character, _fold(character)) for character in "\u2019\u2014\u2013\u201c\u201d\u2018\u00a0"]
 
 
