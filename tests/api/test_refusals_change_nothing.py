@@ -36,7 +36,7 @@ _BODIES: dict[str, dict[str, Any]] = {
     "hosted_create_log_source": {"sourceType": "custom_webhook", "displayName": "x", "config": {}},
     "hosted_update_log_source": {"displayName": "y"},
 }
-# Members that governance does not know go on untouched, so only a few of theirs can be wrong (`test_gateway`).
+# Members that governance does not know go on untouched, so only a few of theirs can be wrong (`test_model_calls`).
 _MODEL_CALLS: dict[str, dict[str, Any]] = {
     "governance_proxy_chat_completions": {"model": "none", "messages": []},
     "governance_proxy_messages": {"model": "none", "max_tokens": 1, "messages": []},

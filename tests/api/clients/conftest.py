@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import anthropic as anthropic_package
-import httpx
 import msgspec
 import openai as openai_package
 import pytest
@@ -21,29 +19,14 @@ from bailiwick.kernel.ids import Prefix, decode
 from tests.api.accounts import Account, sign_up
 from tests.api.clients.flavours import all_of, settled
 from tests.api.clients.provider_bodies import check_request
-from tests.api.conftest import Rows, contract_client
-from tests.api.model_servers import model_server, until
-from tests.api.servers import Server, running_server
-from tests.conftest import clone, drop
+from tests.api.conftest import Rows
+from tests.api.gateways import Gateway, running_gateway
+from tests.api.model_servers import until
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
 
 _SPARE = 150
 CLIENTS = ["sync", "async"]
-
-
-class Gateway(msgspec.Struct, frozen=True):
-    """A running server with models, the provider behind it, and a plain client of its API."""
-
-    server: Server
-    provider: ModelServer
-    client: httpx.Client
-
-    def key(self, account: Account, **limits: Any) -> str:
-        """A further virtual key of an account."""
-        made = self.client.post("/api/v1/keys", headers=account.headers, json={"label": "test", **limits})
-        assert made.status_code == 201, made.text
-        return str(made.json()["key"])
 
 
 def _models(folder: Path, base_url: str) -> Path:
@@ -82,29 +65,16 @@ def _models(folder: Path, base_url: str) -> Path:
 @pytest.fixture(scope="package")
 def gateway(server_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One server for all tests of clients."""
-    database_url = clone(server_url, template_database)
     folder = tmp_path_factory.mktemp("clients")
-    with (
-        model_server() as provider,
-        running_server(
-            database_url,
-            folder,
-            models=str(_models(folder, provider.base_url)),
-            outbound_allowed_hosts='["127.0.0.1"]',
-        ) as server,
-        contract_client(server) as client,
-    ):
-        yield Gateway(server, provider, client)
-    drop(server_url, database_url)
+    with running_gateway(server_url, template_database, folder, _models, workers=1) as running:
+        yield running
 
 
 @pytest.fixture
 def provider(gateway: Gateway) -> Iterator[ModelServer]:
     """The provider, which has been asked nothing yet. What it is asked has to be a request of its dialect."""
-    found = gateway.provider
-    for asked in (found.requests, found.headers, found.paths):
-        asked.clear()
-    found.disconnected = asyncio.Event()
+    gateway.forget()
+    found = gateway.model
     found.answer = answering({"error": {"message": "The test tells no answer.", "type": "server_error"}}, status=500)
     yield found
     for path, body in zip(found.paths, found.requests, strict=True):

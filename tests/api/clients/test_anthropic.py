@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from anthropic import transform_schema
 
-from tests.api.clients.conftest import Gateway, Trace, anthropic_of
+from tests.api.clients.conftest import Trace, anthropic_of
 from tests.api.clients.flavours import all_of, each, opened, settled
 from tests.api.clients.provider_bodies import (
     MESSAGE_USAGE,
@@ -18,6 +18,7 @@ from tests.api.clients.provider_bodies import (
     tool_block,
 )
 from tests.api.clients.test_openai_chat import SOLUTION, TEXT, TIME, WEATHER, Solution
+from tests.api.gateways import Gateway
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
 from tests.invocations.test_streams import sent

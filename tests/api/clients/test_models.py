@@ -11,8 +11,9 @@ from anthropic.types import ModelInfo
 from openai.types import Model
 
 from tests.api.accounts import Account
-from tests.api.clients.conftest import Gateway, anthropic_of, openai_of
+from tests.api.clients.conftest import anthropic_of, openai_of
 from tests.api.clients.flavours import all_of, settled
+from tests.api.gateways import Gateway
 
 
 async def test_openai_lists_models(openai: Any) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.api.clients.conftest import Gateway, Trace, openai_of
+from tests.api.clients.conftest import Trace, openai_of
 from tests.api.clients.flavours import all_of, each, opened, settled
 from tests.api.clients.provider_bodies import CHAT_USAGE, Call, chunk, chunks, completion
+from tests.api.gateways import Gateway
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
 from tests.invocations.test_streams import sent

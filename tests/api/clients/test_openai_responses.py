@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.clients.conftest import Gateway, Trace, openai_of
+from tests.api.clients.conftest import Trace, openai_of
 from tests.api.clients.flavours import all_of, each, opened, settled
 from tests.api.clients.provider_bodies import (
     RESPONSE_USAGE,
@@ -18,6 +18,7 @@ from tests.api.clients.provider_bodies import (
     response_events,
 )
 from tests.api.clients.test_openai_chat import IMAGE, SOLUTION, TEXT, TIME, WEATHER, Solution
+from tests.api.gateways import Gateway
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
 from tests.invocations.test_streams import sent

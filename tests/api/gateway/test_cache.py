@@ -13,6 +13,8 @@ import pytest
 from bailiwick.kernel.ids import Prefix, decode
 from tests.api.accounts import Account, bearer, sign_up
 from tests.api.conftest import Rows, contract_client, contract_client_async
+from tests.api.gateway.calls import CHAT, KEY, MESSAGES, RESPONSES, SECRET, books_are_right, chat, last
+from tests.api.gateways import Gateway
 from tests.api.model_servers import (
     answer,
     chat_answer,
@@ -25,7 +27,6 @@ from tests.api.model_servers import (
     write_models,
 )
 from tests.api.servers import running_server
-from tests.api.test_gateway import CHAT, KEY, MESSAGES, RESPONSES, SECRET, Gateway, books_are_right, chat, last
 from tests.invocations.conftest import ModelServer
 from tests.invocations.test_streams import LONG, openai_events, sent
 

@@ -11,8 +11,9 @@ import pytest
 
 from tests.api.accounts import Account, bearer
 from tests.api.conftest import Rows
+from tests.api.gateway.calls import KEY, SECRET, books_are_right, last
+from tests.api.gateways import Gateway
 from tests.api.model_servers import answer, until
-from tests.api.test_gateway import KEY, SECRET, Gateway, books_are_right, last
 from tests.invocations.conftest import ModelServer
 
 EMBEDDINGS = "/v1/embeddings"

@@ -10,118 +10,33 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 
 from bailiwick.kernel.ids import Prefix, decode
 from tests.api.accounts import Account, bearer, sign_up
-from tests.api.conftest import Rows, contract_client, contract_client_async
+from tests.api.conftest import Rows, contract_client_async
+from tests.api.gateway.calls import CHAT, KEY, MESSAGES, RESPONSES, SECRET, books_are_right, chat, last
+from tests.api.gateways import Gateway, running_gateway
 from tests.api.model_servers import (
     answer,
     chat_answer,
     chat_text,
     events_of,
     message_answer,
-    model_server,
     response_answer,
     until,
     write_models,
 )
-from tests.api.servers import Server, running_server
-from tests.conftest import clone, drop
 from tests.invocations.conftest import ModelServer
 from tests.invocations.test_streams import LONG, anthropic_events, endless, openai_events, sent
-
-CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
-SECRET = "AKIAIOSFODNN7EXAMPLQ"
-KEY = "sk-ant-api03-Zk9wQ2xvT0hKbGFzZGZnaGprbDEyMzQ1Njc4OTA"
-
-
-class Gateway(msgspec.Struct, frozen=True):
-    """A running server with models, and what stands behind it."""
-
-    server: Server
-    model: ModelServer
-    client: httpx.Client
-
-    def key(self, account: Account, **limits: Any) -> str:
-        """A further virtual key of an account."""
-        made = self.client.post("/api/v1/keys", headers=account.headers, json={"label": "test", **limits})
-        assert made.status_code == 201, made.text
-        return str(made.json()["key"])
 
 
 @pytest.fixture(scope="module")
 def gateway(server_url: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One server with a model list, for this module; two workers, so that limits have to hold across processes."""
-    database_url = clone(server_url, template_database)
+    """A server for this module alone; two workers, so that limits have to hold across processes."""
     folder = tmp_path_factory.mktemp("gateway")
-    with (
-        model_server() as model,
-        running_server(
-            database_url,
-            folder,
-            workers=2,
-            models=str(write_models(folder, model.base_url)),
-            outbound_allowed_hosts='["127.0.0.1"]',
-        ) as server,
-        contract_client(server) as client,
-    ):
-        yield Gateway(server, model, client)
-    drop(server_url, database_url)
-
-
-@pytest.fixture
-def model(gateway: Gateway) -> ModelServer:
-    """The model server, which has been asked nothing yet."""
-    gateway.model.requests.clear()
-    gateway.model.headers.clear()
-    gateway.model.paths.clear()
-    gateway.model.disconnected = asyncio.Event()
-    gateway.model.answer = answer(chat_answer({"content": "Hello."}))
-    return gateway.model
-
-
-@pytest.fixture
-def account(gateway: Gateway) -> Account:
-    """A new account."""
-    return sign_up(gateway.client)
-
-
-@pytest.fixture
-def rows(gateway: Gateway) -> Iterator[Rows]:
-    """The server's database."""
-    opened = Rows(gateway.server.database_url)
-    yield opened
-    opened.close()
-
-
-def chat(text: str = "Hi", **more: Any) -> dict[str, Any]:
-    """A chat of one message."""
-    return {"model": "fast", "messages": [{"role": "user", "content": text}], **more}
-
-
-def last(rows: Rows, account: Account) -> dict[str, Any]:
-    """The account's latest trace."""
-    return rows.all(
-        "select * from invocations where organization_id = %s order by id desc limit 1",
-        decode(Prefix.ORGANIZATION, account.workspace_id),
-    )[0]
-
-
-def books_are_right(rows: Rows, account: Account) -> None:
-    """What was spent is what the traces cost, and nothing is held."""
-    organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
-    spent = rows.one(
-        "select coalesce(-sum(balance), 0)::bigint as spent, coalesce(sum(held), 0)::bigint as held from accounts"
-        " where organization_id = %s and kind = 'model_calls'",
-        organization_id,
-    )
-    cost = rows.one(
-        "select coalesce(sum(cost_micros), 0)::bigint as cost from invocations where organization_id = %s",
-        organization_id,
-    )
-    assert (spent["spent"], spent["held"]) == (cost["cost"], 0)
+    with running_gateway(server_url, template_database, folder, write_models, workers=2) as running:
+        yield running
 
 
 def test_a_call_is_governed_and_paid_for(gateway: Gateway, model: ModelServer, account: Account, rows: Rows) -> None:
