@@ -18,7 +18,7 @@ from bailiwick.invocations.requests import Admitted
 from bailiwick.kernel import runtime
 from bailiwick.kernel.database import tenant_transaction
 from bailiwick.settings import Settings
-from tests.invocations.money import admissions, an_admission
+from tests.invocations.money import a_lane, an_admission
 
 CALLERS = 40
 
@@ -35,7 +35,7 @@ async def main(url: str, *ids: str) -> None:
     # The library hides this parameter from its types.
     settings = Settings(_env_file=None, data_dir=Path(tempfile.mkdtemp()))  # type: ignore[call-arg]
     started = runtime.start(settings, url)
-    lane = admissions(started.database)
+    lane = a_lane(started.database)
     await (await started.database.connect()).close()
     say("ready")
     await asyncio.to_thread(sys.stdin.readline)
@@ -43,7 +43,7 @@ async def main(url: str, *ids: str) -> None:
         budget_ids = await identity.key_limits(session, organization_id, key_id)
     results = await asyncio.gather(
         *(
-            lane.batcher.submit(an_admission(organization_id, account_id, sink_id, 1, budget_ids))
+            lane.admit(an_admission(organization_id, account_id, sink_id, 1, budget_ids))
             for _ in range(CALLERS)
         ),
         return_exceptions=True,

@@ -20,25 +20,24 @@ from bailiwick.identity import Caller, Founder, KeySettings, ShownKey
 from bailiwick.invocations.admission import TermsChanged
 from bailiwick.invocations.errors import BudgetExhausted, CallRateLimited, HardCapReached
 from bailiwick.invocations.lanes import Lane
-from bailiwick.invocations.requests import Admission, Admitted, Settlement, Status
+from bailiwick.invocations.requests import Admission, Status
 from bailiwick.kernel.database import Database, tenant_transaction
 from bailiwick.kernel.ids import Prefix, decode, encode
 from tests.identity.key_worker import CALLERS
-from tests.invocations.money import a_settlement, admissions, an_admission, settlements
+from tests.invocations.money import a_lane, a_settlement, an_admission
 
 USD = 1_000_000
 NO_GRACE = timedelta(0)
 
 
 class House(msgspec.Struct):
-    """An organization whose calls are paid by an account without a bound, and the two lanes."""
+    """An organization whose calls are paid by an account without a bound, and the lane."""
 
     db: Database
     caller: Caller
     account_id: UUID
     sink_id: UUID
-    admit: Lane[Admission, Admitted]
-    settle: Lane[Settlement, None]
+    lane: Lane
 
     @property
     def id(self) -> UUID:
@@ -67,12 +66,12 @@ class House(msgspec.Struct):
         item = msgspec.structs.replace(
             item, charge=msgspec.structs.replace(item.charge, organization_version=version, virtual_key_id=key_id)
         )
-        await self.admit.batcher.submit(item)
+        await self.lane.admit(item)
         return item
 
     async def end(self, item: Admission, cost: int = 1, *, status: Status = Status.COMPLETED, tokens: int = 0) -> None:
         """Settles a call."""
-        await self.settle.batcher.submit(a_settlement(item, status, cost, tokens=tokens))
+        await self.lane.settle(a_settlement(item, status, cost, tokens=tokens))
 
     def run(self, statement: str, *parameters: object) -> list[Any]:
         """Arranges the database as its superuser."""
@@ -100,10 +99,9 @@ async def house(db: Database) -> AsyncIterator[House]:
             )
             for kind in ("test_payer", "test_sink")
         ]
-    opened = House(db, caller, accounts[0].id, accounts[1].id, admissions(db), settlements(db))
+    opened = House(db, caller, accounts[0].id, accounts[1].id, a_lane(db))
     yield opened
-    await opened.admit.close()
-    await opened.settle.close()
+    await opened.lane.close()
     report = await ledger.check(grace=NO_GRACE)
     assert report.clean, report.problems
 
@@ -112,7 +110,7 @@ async def test_of_racing_calls_exactly_the_limit_is_let_in(house: House) -> None
     key = (await house.key(rate_limit_rpm=13)).key
     budget_ids = await house.limits(key.id)
     items = [an_admission(house.id, house.account_id, house.sink_id, 1, budget_ids) for _ in range(40)]
-    results = await asyncio.gather(*(house.admit.batcher.submit(item) for item in items), return_exceptions=True)
+    results = await asyncio.gather(*(house.lane.admit(item) for item in items), return_exceptions=True)
     refused = [result for result in results if isinstance(result, CallRateLimited)]
     assert (len(results) - len(refused), len(refused)) == (13, 27)
     assert all(1 <= one.retry_after_seconds <= 60 for one in refused)
@@ -288,7 +286,7 @@ async def test_a_day_that_has_ended_is_not_spent_from(house: House) -> None:
         " where period = 'day'"
     )
     with pytest.raises(TermsChanged):
-        await house.admit.batcher.submit(an_admission(house.id, house.account_id, house.sink_id, 1, stale))
+        await house.lane.admit(an_admission(house.id, house.account_id, house.sink_id, 1, stale))
     fresh = await asyncio.gather(*(house.limits(key.id) for _ in range(5)))
     assert all(one == fresh[0] for one in fresh)
     assert set(fresh[0]) != set(stale)
@@ -368,7 +366,7 @@ async def test_any_order_of_calls_ends_and_minutes_is_counted_as_predicted(house
                     now, is_over = _Predicted(now.window + 1), False
                 fits = now.requests < rpm and now.tokens + tokens <= tpm
                 try:
-                    await house.admit.batcher.submit(item)
+                    await house.lane.admit(item)
                 except CallRateLimited:
                     assert not fits
                 else:

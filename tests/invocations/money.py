@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from uuid import UUID
 
 from bailiwick.identity import Caller, Credential
-from bailiwick.invocations import admission, settlement
 from bailiwick.invocations.lanes import Lane
 from bailiwick.invocations.records import record
-from bailiwick.invocations.requests import Admission, Admitted, Charge, Decision, Inspection, Settlement, Status, Usage
+from bailiwick.invocations.requests import Admission, Charge, Decision, Inspection, Settlement, Status, Usage
 from bailiwick.kernel.database import Database
 from bailiwick.kernel.ids import uuid7
 
@@ -67,11 +65,6 @@ def a_settlement(admitted: Admission, status: Status, cost: int, *, tokens: int 
     ).settlement
 
 
-def admissions(database: Database, *, lease_seconds: int = LEASE_SECONDS) -> Lane[Admission, Admitted]:
+def a_lane(database: Database, *, lease_seconds: int = LEASE_SECONDS) -> Lane:
     """A lane as the pipeline has it."""
-    return Lane(database, partial(admission.admit, lease_seconds=lease_seconds), repeatable=False)
-
-
-def settlements(database: Database) -> Lane[Settlement, None]:
-    """A lane as the pipeline has it."""
-    return Lane(database, settlement.settle, repeatable=True)
+    return Lane(database, lease_seconds=lease_seconds)

@@ -15,7 +15,7 @@ from uuid import UUID
 from bailiwick.invocations.errors import AllowanceExhausted
 from bailiwick.invocations.requests import Admitted, Status
 from bailiwick.kernel.database import Database
-from tests.invocations.money import a_settlement, admissions, an_admission, settlements
+from tests.invocations.money import a_lane, a_settlement, an_admission
 
 CALLERS, AMOUNT = 40, 7
 
@@ -35,10 +35,10 @@ async def started(database: Database) -> None:
 
 async def race(database: Database, organization_id: UUID, wallet: UUID, sink: UUID, *budgets: UUID) -> None:
     """Lets all callers try at the same time."""
-    lane = admissions(database)
+    lane = a_lane(database)
     await started(database)
     results = await asyncio.gather(
-        *(lane.batcher.submit(an_admission(organization_id, wallet, sink, AMOUNT, budgets)) for _ in range(CALLERS)),
+        *(lane.admit(an_admission(organization_id, wallet, sink, AMOUNT, budgets)) for _ in range(CALLERS)),
         return_exceptions=True,
     )
     assert all(isinstance(result, Admitted | AllowanceExhausted) for result in results), results
@@ -47,8 +47,8 @@ async def race(database: Database, organization_id: UUID, wallet: UUID, sink: UU
 
 
 async def work(database: Database, organization_id: UUID, wallet: UUID, sink: UUID, *budgets: UUID) -> None:
-    """Uses both lanes until it is killed."""
-    admit, settle = admissions(database, lease_seconds=1), settlements(database)
+    """Uses a lane until it is killed."""
+    lane = a_lane(database, lease_seconds=1)
     await started(database)
 
     async def caller() -> None:
@@ -56,7 +56,7 @@ async def work(database: Database, organization_id: UUID, wallet: UUID, sink: UU
             amount = random.randint(1, 50)
             item = an_admission(organization_id, wallet, sink, amount, budgets, tokens=amount)
             try:
-                await admit.batcher.submit(item)
+                await lane.admit(item)
             except AllowanceExhausted:
                 await asyncio.sleep(0.02)
                 continue
@@ -64,7 +64,7 @@ async def work(database: Database, organization_id: UUID, wallet: UUID, sink: UU
                 continue
             status = random.choice(list(Status))
             cost = random.randint(0, 60)
-            await settle.batcher.submit(a_settlement(item, status, cost, tokens=random.randint(0, 60)))
+            await lane.settle(a_settlement(item, status, cost, tokens=random.randint(0, 60)))
             say(f"{item.hold_id} {min(cost, amount)}")
 
     await asyncio.gather(*(caller() for _ in range(12)))

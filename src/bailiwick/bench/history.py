@@ -11,10 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bailiwick import ledger
 from bailiwick.identity import Caller, Credential
-from bailiwick.invocations.admission import admit
+from bailiwick.invocations.batches import write
 from bailiwick.invocations.records import record, sha256_hex
 from bailiwick.invocations.requests import Admission, Charge, Decision, Inspection, Settlement, Status, Usage
-from bailiwick.invocations.settlement import settle
 from bailiwick.kernel import database, ids
 
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers")
@@ -89,11 +88,8 @@ async def load_history(url: str, organization_id: UUID, rows: int, advance: Call
             ]
             settlements = [completed(item, start + place) for place, item in enumerate(items)]
             async with connection.transaction():
-                for answers in (
-                    await admit(connection, items, lease_seconds=LEASE_SECONDS),
-                    await settle(connection, settlements),
-                ):
-                    for answer in answers:
+                for batch in (items, settlements):
+                    for answer in await write(connection, batch, lease_seconds=LEASE_SECONDS):
                         if isinstance(answer, Exception):
                             raise answer
             advance(count)

@@ -1,11 +1,9 @@
-"""Admission: the hold on what an invocation may cost and its row as `started`, in one batched statement."""
+"""Admission: the hold on what an invocation may cost and its row as `started`, batched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from uuid import UUID
-
-import asyncpg
 
 from bailiwick.invocations.errors import (
     AllowanceExhausted,
@@ -16,6 +14,7 @@ from bailiwick.invocations.errors import (
     KilledBySwitch,
 )
 from bailiwick.invocations.requests import Admission, Admitted
+from bailiwick.invocations.statements import Statement
 from bailiwick.kernel.errors import BailiwickError
 
 
@@ -25,13 +24,8 @@ class TermsChanged(BailiwickError):
     status, code = 409, "TERMS_CHANGED"
 
 
-_SQL = (
-    "select invocations_admit($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[],"
-    " $8::uuid[], $9::bigint[], $10::bigint[], $11::integer[], $12::uuid[], $13::uuid[], $14::uuid[], $15::text[],"
-    " $16::text[], $17::text[], $18::text[], $19::text[], $20)"
-)
-
-
+_FEW = 3
+"""Up to so many one by one are cheaper than a batch, whose fixed cost is that of two."""
 _PLAIN: dict[str, type[BailiwickError]] = {
     "stale": TermsChanged,
     "insufficient_funds": AllowanceExhausted,
@@ -43,7 +37,10 @@ _PLAIN: dict[str, type[BailiwickError]] = {
 _ADMITTED = Admitted(None, None)
 
 
-def _answer(outcome: str) -> Admitted | Exception:
+def answer(outcome: str) -> Admitted | Exception:
+    """What the money of an admitted call has left, or else TermsChanged, CredentialRevoked, KilledBySwitch,
+    AllowanceExhausted (BudgetExhausted, HardCapReached) or CallRateLimited.
+    """
     if outcome == "ok":
         return _ADMITTED
     match outcome.split(":"):
@@ -59,39 +56,52 @@ def _answer(outcome: str) -> Admitted | Exception:
             raise ValueError(outcome)
 
 
-async def admit(
-    connection: asyncpg.Connection[asyncpg.Record], items: Sequence[Admission], *, lease_seconds: int
-) -> list[Admitted | Exception]:
-    """Admits a batch: for each item what its money has left, or else TermsChanged, CredentialRevoked, KilledBySwitch,
-    AllowanceExhausted (BudgetExhausted, HardCapReached) or CallRateLimited.
+def _fields(item: Admission) -> tuple[object, ...]:
+    """One item's arguments in the order of the SQL functions, but for its budgets, which come after the tenth."""
+    caller, charge = item.caller, item.charge
+    return (
+        item.organization_id,
+        charge.organization_version,
+        caller.session_id,
+        caller.membership_id,
+        caller.key_id,
+        charge.virtual_key_id,
+        charge.account_id,
+        charge.sink_account_id,
+        item.amount_micros,
+        item.tokens,
+        item.id,
+        item.hold_id,
+        item.kind,
+        item.target_kind,
+        item.target_name,
+        caller.subject,
+        item.session_name,
+    )
+
+
+def are_few(items: Sequence[Admission]) -> bool:
+    """Whether to write them one by one. Those of several organisations are left to the functions for batches, which
+    take the locks of all in one order.
     """
-    budget_items: list[int] = []
-    budget_ids = []
-    for position, item in enumerate(items, 1):
-        for budget_id in dict.fromkeys(item.charge.budget_ids):
-            budget_items.append(position)
-            budget_ids.append(budget_id)
-    outcomes: list[str] = await connection.fetchval(
-        _SQL,
-        [item.organization_id for item in items],
-        [item.charge.organization_version for item in items],
-        [item.caller.session_id for item in items],
-        [item.caller.membership_id for item in items],
-        [item.caller.key_id for item in items],
-        [item.charge.virtual_key_id for item in items],
-        [item.charge.account_id for item in items],
-        [item.charge.sink_account_id for item in items],
-        [item.amount_micros for item in items],
-        [item.tokens for item in items],
-        budget_items,
-        budget_ids,
-        [item.id for item in items],
-        [item.hold_id for item in items],
-        [item.kind for item in items],
-        [item.target_kind for item in items],
-        [item.target_name for item in items],
-        [item.caller.subject for item in items],
-        [item.session_name for item in items],
+    return len(items) <= _FEW and len({item.organization_id for item in items}) == 1
+
+
+def call(statement: Statement, items: Sequence[Admission], lease_seconds: int) -> str:
+    """The call that admits a batch; `answer` reads each element of the array that it answers."""
+    budgets = [list(dict.fromkeys(item.charge.budget_ids)) for item in items]
+    if are_few(items):
+        calls = []
+        for item, budget_ids in zip(items, budgets, strict=True):
+            fields = _fields(item)
+            calls.append(statement.call("invocations_admit_one", *fields[:10], budget_ids, *fields[10:], lease_seconds))
+        return statement.array(calls)
+    columns = [list(column) for column in zip(*map(_fields, items), strict=True)]
+    return statement.call(
+        "invocations_admit",
+        *columns[:10],
+        [position for position, ids in enumerate(budgets, 1) for _ in ids],
+        [budget_id for ids in budgets for budget_id in ids],
+        *columns[10:],
         lease_seconds,
     )
-    return [_answer(outcome) for outcome in outcomes]

@@ -1,14 +1,20 @@
-"""A lane: one dedicated connection on which batches of one statement are written, one after the other."""
+"""The lane: one dedicated connection on which a process writes its admissions and settlements.
+
+What waits at the same moment is written in one transaction: it is made durable once, and the rows of an organisation's
+money, which every call of it changes, are waited for once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, cast
 
 import asyncpg
 import structlog
 
+from bailiwick.invocations.batches import Answer, Item, write
+from bailiwick.invocations.requests import Admission, Admitted, Settlement
 from bailiwick.kernel.batcher import Batcher
 from bailiwick.kernel.database import Database
 from bailiwick.kernel.errors import Unavailable
@@ -16,9 +22,15 @@ from bailiwick.kernel.errors import Unavailable
 if TYPE_CHECKING:  # subscripting it fails at run time
     _Connection = asyncpg.Connection[asyncpg.Record]
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 _log = structlog.get_logger(__name__)
+_SETTINGS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+}
+"""How its statements are planned: once, as look-ups by key, whatever the tables held when they were first planned."""
 _LOST = (
     OSError,
     asyncpg.InterfaceError,
@@ -33,37 +45,42 @@ _ATTEMPTS = 4
 _TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-class Lane(Generic[Item, Answer]):
-    """Batches items through `write(connection, items)`, which gives an answer or an exception for each.
+class Lane:
+    """Batches admissions and settlements.
 
-    A lost connection is replaced. `repeatable` writes are then tried again; others fail with Unavailable, since nobody
-    knows whether they were done. What lost against another transaction is tried again in any case. A batch that the
-    database refuses is written item by item, so that one bad item fails alone.
+    A lost connection is replaced. Settlements are then written again, and find whether they were written before;
+    admissions fail with Unavailable, since nobody knows. What lost against another transaction is tried again in any
+    case. A batch that the database refuses is written item by item, so that one bad item fails alone.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        write: Callable[[_Connection, Sequence[Item]], Awaitable[list[Answer | Exception]]],
-        *,
-        repeatable: bool,
-        limit: int = 128,
-    ) -> None:
+    def __init__(self, database: Database, *, lease_seconds: int, limit: int = 128) -> None:
         self._database = database
-        self._write = write
-        self._repeatable = repeatable
+        self._lease_seconds = lease_seconds
         self._connection: _Connection | None = None
-        self.batcher: Batcher[Item, Answer] = Batcher(self._flush, limit=limit)
+        self._batcher: Batcher[Item, Answer] = Batcher(self._flush, limit=limit)
+        self._admits = True
+
+    def admit(self, item: Admission) -> asyncio.Future[Admitted]:
+        """Hands an admission over at once; the future becomes its answer, or raises what `admission.answer` lists or
+        Unavailable. Whoever gives up waiting does not stop it. Raises Unavailable when no more are taken.
+        """
+        if not self._admits:
+            raise Unavailable("The server is stopping.")
+        return cast("asyncio.Future[Admitted]", self._batcher.put(item))
+
+    async def settle(self, item: Settlement) -> None:
+        """Returns when the settlement is on disk. Raises HoldExpired and Unavailable."""
+        await self._batcher.put(item)
 
     async def _connected(self) -> _Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect()
+            self._connection = await self._database.connect(_SETTINGS)
         return self._connection
 
     async def _flush(self, items: Sequence[Item]) -> list[Answer | Exception]:
         for attempt in range(_ATTEMPTS):
             try:
-                return await self._write(await self._connected(), items)
+                return await write(await self._connected(), items, lease_seconds=self._lease_seconds)
             except _LOST as error:
                 if isinstance(error, ValueError):  # asyncpg could not encode an argument; the connection is well
                     return await self._each(items, error)
@@ -71,15 +88,17 @@ class Lane(Generic[Item, Answer]):
                 if self._connection is not None:
                     self._connection.terminate()
                     self._connection = None
-                if not self._repeatable:
-                    break
+                again = [item for item in items if isinstance(item, Settlement)]
+                if len(again) < len(items):
+                    settled = iter(await self._flush(again)) if again else iter(())
+                    return [next(settled) if isinstance(item, Settlement) else _unavailable() for item in items]
                 await asyncio.sleep(0.05 * 4**attempt)
             except _TRANSIENT as error:
                 _log.warning("lane_conflict", error=type(error).__name__, items=len(items))
                 await asyncio.sleep(0.01 * attempt)
             except (asyncpg.PostgresError, ValueError) as error:
                 return await self._each(items, error)
-        return [Unavailable("The database is not available; please try again.")] * len(items)
+        return [_unavailable() for _ in items]
 
     async def _each(self, items: Sequence[Item], error: Exception) -> list[Answer | Exception]:
         """Writes item by item what was refused as a batch."""
@@ -88,8 +107,17 @@ class Lane(Generic[Item, Answer]):
             return [error]
         return [(await self._flush([item]))[0] for item in items]
 
+    def refuse_admissions(self) -> None:
+        """Takes no more admissions; settlements still."""
+        self._admits = False
+
     async def close(self) -> None:
         """Writes what is waiting, then closes the connection."""
-        await self.batcher.close()
+        self._admits = False
+        await self._batcher.close()
         if self._connection is not None:
             await self._connection.close()
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The database is not available; please try again.")

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from bailiwick.invocations import admission, settlement
+from bailiwick.invocations.admission import TermsChanged
 from bailiwick.invocations.calls import Call, Outcome, StreamCall
 from bailiwick.invocations.engaged_switches import EngagedSwitches
 from bailiwick.invocations.errors import (
@@ -35,7 +35,7 @@ from bailiwick.invocations.leases import renew_leases
 from bailiwick.invocations.measures import measure
 from bailiwick.invocations.records import Record, record
 from bailiwick.invocations.relaying import RelayedEvents
-from bailiwick.invocations.requests import Admission, Admitted, Decision, Inspection, Settlement, Status
+from bailiwick.invocations.requests import Admission, Admitted, Decision, Inspection, Status
 from bailiwick.invocations.running import Running
 from bailiwick.invocations.spans import trace_invocation
 from bailiwick.kernel.database import Database
@@ -48,13 +48,10 @@ _MOST_RENEWED = 500
 
 
 class Pipeline:
-    """The two lanes of one process, admission and settlement, and what runs between them."""
+    """The lane of one process, and what runs between admission and settlement."""
 
     def __init__(self, database: Database, *, lease_seconds: int) -> None:
-        self._admissions: Lane[Admission, Admitted] = Lane(
-            database, partial(admission.admit, lease_seconds=lease_seconds), repeatable=False
-        )
-        self._settlements: Lane[Settlement, None] = Lane(database, settlement.settle, repeatable=True)
+        self._lane = Lane(database, lease_seconds=lease_seconds)
         self._lease_seconds = lease_seconds
         self._running: dict[UUID, Running] = {}
         self.kill_switches = EngagedSwitches(self._cut_killed)
@@ -231,7 +228,7 @@ class Pipeline:
                 started_ns=started_ns,
                 requested_model=call.requested_model,
             )
-            future = self._admissions.batcher.put(item)
+            future = self._lane.admit(item)
             try:
                 admitted = await asyncio.shield(future)
             except asyncio.CancelledError:
@@ -240,7 +237,7 @@ class Pipeline:
                 self._leftovers.add(task)
                 task.add_done_callback(self._leftovers.discard)
                 raise
-            except admission.TermsChanged:
+            except TermsChanged:
                 if attempt == 2:
                     raise
                 call.stale(call.organization_id)
@@ -284,7 +281,7 @@ class Pipeline:
             usage=usage,
             latency_ms=latency_ms,
         )
-        await self._settlements.batcher.submit(kept.settlement)
+        await self._lane.settle(kept.settlement)
         trace_invocation(
             running.timeline,
             admission=running.admission,
@@ -320,12 +317,12 @@ class Pipeline:
         return True
 
     async def close(self) -> None:
-        """Writes what is waiting and closes both lanes."""
+        """Writes what is waiting and closes the lane."""
         await self.kill_switches.close()
-        await self._admissions.close()
+        self._lane.refuse_admissions()
         if self._leftovers:
             await asyncio.wait(self._leftovers)
-        await self._settlements.close()
+        await self._lane.close()
 
 
 async def _hang_up(upstream: contextlib.AsyncExitStack) -> None:

@@ -1,60 +1,65 @@
-"""Settlement: money, row, audit entry and event of an invocation, in one batched statement."""
+"""Settlement: money, row, audit entry and event of an invocation, batched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import asyncpg
-
+from bailiwick.invocations.admission import are_few
 from bailiwick.invocations.errors import HoldExpired
 from bailiwick.invocations.requests import Settlement
+from bailiwick.invocations.statements import Statement
 from bailiwick.kernel.ids import uuid7
 
-_SQL = (
-    "select invocations_settle($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[],"
-    " $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::integer[], $14::integer[],"
-    " $15::text[], $16::text[], $17::text[], $18::uuid[], $19::text[], $20::text[], $21::uuid[], $22::text[],"
-    " $23::text[], $24::text[], $25::text[], $26::bigint[], $27::bigint[], $28::boolean[], $29::bigint[],"
-    " $30::bigint[], $31::uuid[], $32::text[])"
-)
 TOPIC = "invocation.settled"
 
 
-async def settle(connection: asyncpg.Connection[asyncpg.Record], items: Sequence[Settlement]) -> list[Exception | None]:
-    """Settles a batch; what returns is on disk. HoldExpired for an item whose hold was given back before."""
-    outcomes: list[str] = await connection.fetchval(
-        _SQL,
-        [item.admission.organization_id for item in items],
-        [item.admission.id for item in items],
-        [item.admission.hold_id for item in items],
-        [uuid7() for _ in items],
-        [item.status.value for item in items],
-        [item.decision.value for item in items],
-        [item.error_code for item in items],
-        [item.usage.provider for item in items],
-        [item.usage.model for item in items],
-        [item.usage.input_tokens for item in items],
-        [item.usage.output_tokens for item in items],
-        [item.usage.cost_micros for item in items],
-        [item.latency_ms for item in items],
-        [item.usage.first_token_ms for item in items],
-        [item.findings for item in items],
-        [item.input_hash for item in items],
-        [item.output_hash for item in items],
-        [item.audit_id for item in items],
-        [item.audit_chain for item in items],
-        [item.audit_body for item in items],
-        [uuid7() for _ in items],
-        [TOPIC] * len(items),
-        [item.event_payload for item in items],
-        [item.run_agent for item in items],
-        [item.admission.requested_model for item in items],
-        [item.usage.cached_tokens for item in items],
-        [item.usage.reasoning_tokens for item in items],
-        [item.usage.cache_hit for item in items],
-        [item.usage.cache_savings_micros for item in items],
-        [item.usage.raw_cost_micros for item in items],
-        [item.decision_id for item in items],
-        [item.context for item in items],
+def _fields(item: Settlement) -> tuple[object, ...]:
+    """One item's arguments in the order of the SQL functions."""
+    admission, usage = item.admission, item.usage
+    return (
+        admission.organization_id,
+        admission.id,
+        admission.hold_id,
+        uuid7(),  # of the transfer
+        item.status.value,
+        item.decision.value,
+        item.error_code,
+        usage.provider,
+        usage.model,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cost_micros,
+        item.latency_ms,
+        usage.first_token_ms,
+        item.findings,
+        item.input_hash,
+        item.output_hash,
+        item.audit_id,
+        item.audit_chain,
+        item.audit_body,
+        uuid7(),  # of the event
+        TOPIC,
+        item.event_payload,
+        item.run_agent,
+        admission.requested_model,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
+        usage.cache_hit,
+        usage.cache_savings_micros,
+        usage.raw_cost_micros,
+        item.decision_id,
+        item.context,
     )
-    return [HoldExpired() if outcome == "expired" else None for outcome in outcomes]
+
+
+def call(statement: Statement, items: Sequence[Settlement]) -> str:
+    """The call that settles a batch; `answer` reads each element of the array that it answers."""
+    if are_few([item.admission for item in items]):
+        return statement.array(statement.call("invocations_settle_one", *_fields(item)) for item in items)
+    columns = zip(*map(_fields, items), strict=True)
+    return statement.call("invocations_settle", *map(list, columns))
+
+
+def answer(outcome: str) -> Exception | None:
+    """HoldExpired for an item whose hold was given back before."""
+    return HoldExpired() if outcome == "expired" else None

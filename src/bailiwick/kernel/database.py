@@ -8,7 +8,7 @@ organisation's rows.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -51,9 +51,11 @@ class Database:
             pool_recycle=1800,
         )
 
-    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        """A connection of the application's role, outside the pool."""
-        return await asyncpg.connect(self.url, server_settings=self._server_settings, timeout=15)
+    async def connect(self, settings: Mapping[str, str] | None = None) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of the application's role, outside the pool; `settings` are PostgreSQL's, for its session."""
+        return await asyncpg.connect(
+            self.url, server_settings={**self._server_settings, **(settings or {})}, timeout=15
+        )
 
     async def close(self) -> None:
         """Closes the pool."""

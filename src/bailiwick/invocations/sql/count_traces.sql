@@ -30,6 +30,33 @@ begin
   do update set traces = c.traces + excluded.traces;
 end $$;
 
+-- The same for one of them.
+create or replace function invocations_count_trace(
+  organization uuid,
+  invocation uuid,
+  status text,
+  decision text,
+  requested_model text,
+  routed_model text,
+  virtual_key uuid
+) returns void
+language plpgsql
+as $$
+#variable_conflict use_variable
+declare
+  hour integer := invocations_hour_of(invocation);
+begin
+  decision := coalesce(decision, 'BYPASS');
+  requested_model := left(requested_model, 256);
+  routed_model := left(coalesce(routed_model, ''), 256);
+  virtual_key := coalesce(virtual_key, '00000000-0000-0000-0000-000000000000');
+  insert into trace_counts as c (organization_id, span_hours, start_hour, status, decision, requested_model,
+                                 routed_model, virtual_key_id, traces)
+  values (organization, 1, hour, status, decision, requested_model, routed_model, virtual_key, 1),
+         (organization, 24, hour / 24 * 24, status, decision, requested_model, routed_model, virtual_key, 1)
+  on conflict on constraint trace_counts_pkey do update set traces = c.traces + 1;
+end $$;
+
 -- The same for rows that somebody else has just ended; ids without a row count nothing.
 create or replace function invocations_count_traces(organization_ids uuid[], ids uuid[]) returns void
 language plpgsql

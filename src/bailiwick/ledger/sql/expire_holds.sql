@@ -58,7 +58,8 @@ begin
    where b.organization_id = freed.organization_id and b.id = freed.budget_id;
 
   return query
-    select h.organization_id, h.id, h.ledger, h.debit_account_id, h.amount, h.kind, h.reference, h.lease_expires_at
+    select h.organization_id, h.id, h.ledger, h.debit_account_id, h.amount::bigint, h.kind, h.reference,
+           h.lease_expires_at
       from unnest(organizations, expired) as e (organization_id, id)
       join holds h on h.organization_id = e.organization_id and h.id = e.id
      order by h.organization_id, h.id;

@@ -1,0 +1,109 @@
+-- Settles one invocation, as `invocations_settle` does a batch of one: the same rows, in the same order of locks, at
+-- half the price. What it finds closed already, the batch's function explains.
+create or replace function invocations_settle_one(
+  organization uuid,
+  invocation uuid,
+  hold uuid,
+  transfer uuid,
+  status text,
+  decision text,
+  error_code text,
+  provider text,
+  model text,
+  input_tokens bigint,
+  output_tokens bigint,
+  cost bigint,
+  latency integer,
+  first_token integer,
+  findings text,
+  input_hash text,
+  output_hash text,
+  audit_entry uuid,
+  audit_chain text,
+  audit_body text,
+  event uuid,
+  event_topic text,
+  event_payload text,
+  run_agent text,
+  requested_model text,
+  cached_tokens bigint,
+  reasoning_tokens bigint,
+  cache_hit boolean,
+  cache_savings bigint,
+  raw_cost bigint,
+  policy_decision uuid,
+  context text
+) returns text
+language plpgsql security definer
+set search_path = pg_catalog, public
+as $$
+#variable_conflict use_variable
+declare
+  moment timestamptz := clock_timestamp();
+  closed record;
+  ended record;
+begin
+  update holds h
+     set state = case when cost > 0 or status = 'completed' then 'posted' else 'voided' end,
+         posted_amount = least(cost, h.amount), posted_tokens = least(input_tokens + output_tokens, h.tokens),
+         posted_runs = case when status = 'completed' then 1 else 0 end, closed_at = moment
+   where h.organization_id = organization and h.id = hold and h.closed_at is null
+  returning h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount, h.tokens, h.posted_tokens,
+            h.posted_runs, h.budget_ids, h.created_at
+    into closed;
+  if not found then
+    return (invocations_settle(
+      array[organization], array[invocation], array[hold], array[transfer], array[status], array[decision],
+      array[error_code], array[provider], array[model], array[input_tokens], array[output_tokens], array[cost],
+      array[latency], array[first_token], array[findings], array[input_hash], array[output_hash], array[audit_entry],
+      array[audit_chain], array[audit_body], array[event], array[event_topic], array[event_payload], array[run_agent],
+      array[requested_model], array[cached_tokens], array[reasoning_tokens], array[cache_hit], array[cache_savings],
+      array[raw_cost], array[policy_decision], array[context]))[1];
+  end if;
+
+  -- What the locks below need not protect comes before them: they stay until this is on disk.
+  update invocations v
+     set status = status, decision = decision, error_code = error_code, provider = provider, model = model,
+         input_tokens = input_tokens, output_tokens = output_tokens, cost_micros = closed.posted_amount,
+         latency_ms = latency, first_token_ms = first_token, findings = findings::jsonb, input_hash = input_hash,
+         output_hash = output_hash, audit_id = audit_entry, finished_at = moment,
+         requested_model = left(requested_model, 256), cached_tokens = cached_tokens,
+         reasoning_tokens = reasoning_tokens, cache_hit = cache_hit, cache_savings_micros = cache_savings,
+         raw_cost_micros = raw_cost, decision_id = policy_decision, context = context::jsonb
+   where v.organization_id = organization and v.id = invocation
+  returning coalesce(v.requested_model, v.target_name) as requested, v.virtual_key_id into ended;
+  if closed.posted_amount > 0 then
+    insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
+                           reference, created_at)
+    values (organization, transfer, 'usd_micros', closed.debit_account_id, closed.credit_account_id,
+            closed.posted_amount, 'invocation', hold, invocation::text, moment);
+  end if;
+  insert into outbox_events (organization_id, id, topic, payload, created_at)
+  values (organization, event, event_topic, event_payload::jsonb, moment);
+
+  update accounts a
+     set balance = a.balance + case a.id when closed.debit_account_id then -closed.posted_amount
+                                         else closed.posted_amount end,
+         held = a.held - case a.id when closed.debit_account_id then closed.amount else 0 end
+   where a.organization_id = organization and a.id = any (array[closed.debit_account_id, closed.credit_account_id]);
+  update budgets b
+     set held = b.held - case b.unit when 'usd_micros' then closed.amount when 'tokens' then closed.tokens
+                                     when 'runs' then 1 else 0 end,
+         spent = b.spent + case b.unit when 'usd_micros' then closed.posted_amount
+                                       when 'tokens' then closed.posted_tokens
+                                       when 'runs' then closed.posted_runs else 0 end
+   where b.organization_id = organization and b.id = any (closed.budget_ids)
+     -- A limit per minute has forgotten what an earlier window admitted.
+     and (b.period <> 'minute' or b.period_start <= closed.created_at);
+  perform invocations_count_trace(organization, invocation, status, decision, ended.requested, model,
+                                  ended.virtual_key_id);
+  if run_agent is not null then
+    insert into run_counts as c (organization_id, agent_id, runs) values (organization, run_agent, 1)
+    on conflict (organization_id, agent_id) do update set runs = c.runs + 1;
+  end if;
+  perform audit_append_one(organization, audit_entry, audit_chain, audit_body);
+  return 'ok';
+end $$;
+alter function invocations_settle_one owner to bailiwick_system;
+revoke execute on function invocations_settle_one from public;
+grant execute on function invocations_settle_one to bailiwick_app;
