@@ -182,7 +182,11 @@ TAMPERING: dict[str, tuple[Check, int | None, str]] = {
     "a tile": ("tree", None, "update audit_tree_tiles set hashes = set_byte(hashes, 5, 255 - get_byte(hashes, 5))"),
     "a tile removed": ("tree", None, "delete from audit_tree_tiles"),
     "a checkpoint's root": ("signature", None, "update audit_checkpoints set root = sha256('')"),
-    "a checkpoint's note": ("signature", None, "update audit_checkpoints set note = translate(note, 'ABCDEFGH', 'BADCFEHG')"),
+    "a checkpoint's note": (
+        "signature",
+        None,
+        "update audit_checkpoints set note = translate(note, 'ABCDEFGH', 'BADCFEHG')",
+    ),
     "a checkpoint's key": ("signature", None, "delete from audit_signing_keys"),
     "an entry forged whole": (
         "root",

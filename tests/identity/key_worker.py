@@ -42,10 +42,7 @@ async def main(url: str, *ids: str) -> None:
     async with tenant_transaction(organization_id) as session:
         budget_ids = await identity.key_limits(session, organization_id, key_id)
     results = await asyncio.gather(
-        *(
-            lane.admit(an_admission(organization_id, account_id, sink_id, 1, budget_ids))
-            for _ in range(CALLERS)
-        ),
+        *(lane.admit(an_admission(organization_id, account_id, sink_id, 1, budget_ids)) for _ in range(CALLERS)),
         return_exceptions=True,
     )
     assert all(isinstance(result, Admitted | CallRateLimited) for result in results), results

@@ -81,10 +81,10 @@ def _fields(item: Admission) -> tuple[object, ...]:
 
 
 def are_few(items: Sequence[Admission]) -> bool:
-    """Whether to write them one by one. Those of several organisations are left to the functions for batches, which
+    """Whether to write them one by one. Those that different accounts pay are left to the functions for batches, which
     take the locks of all in one order.
     """
-    return len(items) <= _FEW and len({item.organization_id for item in items}) == 1
+    return len(items) <= _FEW and len({item.charge.account_id for item in items}) == 1
 
 
 def call(statement: Statement, items: Sequence[Admission], lease_seconds: int) -> str:

@@ -27,7 +27,7 @@ async def write(
     admissions = [item for item in items if isinstance(item, Admission)]
     statement = Statement()
     if settlements and admissions:
-        _lock_accounts(statement, [*(item.admission for item in settlements), *admissions])
+        _lock_accounts(statement, settlements, admissions)
     if settlements:
         statement.select("settled", settlement.call(statement, settlements))
     if admissions:
@@ -41,12 +41,13 @@ async def write(
     ]
 
 
-def _lock_accounts(statement: Statement, admissions: Sequence[Admission]) -> None:
-    """Locks what several organisations pay with, in one order, before the locks of any of them: settling for one and
-    then admitting for another, two processes would else wait for each other. The account is what every lane locks
-    first of an organisation.
+def _lock_accounts(statement: Statement, settlements: Sequence[Settlement], admissions: Sequence[Admission]) -> None:
+    """Locks all accounts in one order, when several pay, before anything else of their organisations: else two
+    processes that settle for one and then admit for another would wait for each other.
     """
-    accounts = {(item.organization_id, item.charge.account_id) for item in admissions}
-    if len({organization_id for organization_id, _ in accounts}) > 1:
-        organization_ids, account_ids = zip(*accounts, strict=True)
+    settled = [item.admission for item in settlements]
+    paying = {(item.organization_id, item.charge.account_id) for item in [*settled, *admissions]}
+    if len(paying) > 1:
+        paid = {(item.organization_id, item.charge.sink_account_id) for item in settled}
+        organization_ids, account_ids = zip(*paying, *paid, strict=True)
         statement.select("locked", statement.call("ledger_lock_accounts", list(organization_ids), list(account_ids)))

@@ -13,8 +13,8 @@
 --   hard_cap_exceeded:<budget id>        a budget of the whole organisation does not
 --   budget_exceeded:<budget id>          any other budget does not
 --   rate_limited:<budget id>:<seconds>   a limit per minute does not until its window ends, so many seconds from now
--- Money is decided by one update of each organisation's accounts and one of its budgets, which lock rows in the order of
--- their keys (scans by an index alone, no joins). Where everything fits, that is all. As soon as something does not, what
+-- Money is decided by one update of each account, in the order of their keys, and then one of each organisation's
+-- budgets. Where everything fits, that is all. As soon as something does not, what
 -- was reserved is given back, and items are decided one by one in their order, so that one that does not fit stands in no
 -- other's way.
 create or replace function invocations_admit(
@@ -105,26 +105,17 @@ begin
   end if;
 
   for need in
-    select g.organization_id, array_agg(g.account_id order by g.account_id) as ids,
-           array_agg(g.amount order by g.account_id) as amounts
-      from (select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
-              from unnest(organization_ids, account_ids, amounts, outcomes)
-                   as i (organization_id, account_id, amount, outcome)
-             where i.outcome = 'ok' group by 1, 2) as g
-     group by 1 order by 1
+    select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
+      from unnest(organization_ids, account_ids, amounts, outcomes)
+           as i (organization_id, account_id, amount, outcome)
+     where i.outcome = 'ok' group by 1, 2 order by 1, 2
   loop
-    with done as (
-      update accounts a set held = a.held + need.amounts[array_position(need.ids, a.id)]
-       where a.organization_id = need.organization_id and a.id = any (need.ids) and a.closed_at is null
-         and (a.floor is null
-              or a.balance - a.held - a.floor >= need.amounts[array_position(need.ids, a.id)])
-      returning a.id)
-    select coalesce(array_agg(d.id), '{}') as ids into reserved from done d;
-    reserved_accounts := reserved_accounts || reserved.ids;
-    if cardinality(reserved.ids) < cardinality(need.ids) then
-      all_fit := false;
-      exit;
-    end if;
+    update accounts a set held = a.held + need.amount
+     where a.organization_id = need.organization_id and a.id = need.account_id and a.closed_at is null
+       and (a.floor is null or a.balance - a.held - a.floor >= need.amount);
+    all_fit := found;
+    exit when not all_fit;
+    reserved_accounts := reserved_accounts || need.account_id;
   end loop;
   if all_fit then
     for need in

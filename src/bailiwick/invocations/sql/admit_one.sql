@@ -101,10 +101,11 @@ begin
 
   -- It is now, under the locks, and never before the windows that this counts in began.
   moment := greatest(clock_timestamp(), reserved.latest_start);
-  insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids, kind,
-                     reference, lease_expires_at, created_at)
-  values (organization, hold, 'usd_micros', account, sink, amount, token_count, budgets_held, 'invocation',
-          invocation::text, moment + make_interval(secs => lease_seconds), moment);
+  with held as (
+    insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids,
+                       kind, reference, lease_expires_at, created_at)
+    values (organization, hold, 'usd_micros', account, sink, amount, token_count, budgets_held, 'invocation',
+            invocation::text, moment + make_interval(secs => lease_seconds), moment))
   insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
                            session_name, hold_id, status)
   values (organization, invocation, kind, target_kind, target_name, subject, membership, virtual_key, session_name,

@@ -64,7 +64,7 @@ declare
   budget_ids uuid[];
   change record;
   later uuid[];
-  counted text;
+  counted record;
 begin
   -- Every hold is closed by whoever changes its state first: this, a repeat of this, or the sweeper. It is looked up by
   -- its id and by nothing that another index holds (an open one has no `closed_at`), and only here.
@@ -96,23 +96,58 @@ begin
     from unnest(organization_ids, ids, audit_ids) with ordinality as i (organization_id, id, audit_id, ordinal)
     left join closed c on c.ordinal = i.ordinal;
 
+  -- What the locks below need not protect comes before them: they stay until this is on disk.
+  with ended as (
+    update invocations v
+       set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
+           input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = i.cost,
+           latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
+           input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment,
+           requested_model = left(i.requested_model, 256), cached_tokens = i.cached, reasoning_tokens = i.reasoning,
+           cache_hit = i.cache_hit, cache_savings_micros = i.saved, raw_cost_micros = i.raw_cost,
+           decision_id = i.decision_id, context = i.context::jsonb
+      from unnest(organization_ids, ids, statuses, decisions, error_codes, providers, models, input_tokens, output_tokens,
+                  posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, requested_models,
+                  cached_tokens, reasoning_tokens, cache_hits, cache_savings, raw_costs, decision_ids, contexts, outcomes)
+           as i (organization_id, id, status, decision, error_code, provider, model, input_tokens, output_tokens, cost,
+                 latency, first_token, findings, input_hash, output_hash, audit_id, requested_model, cached, reasoning,
+                 cache_hit, saved, raw_cost, decision_id, context, outcome)
+     where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok'
+    returning v.organization_id, v.id, v.status, v.decision, coalesce(v.requested_model, v.target_name) as requested,
+              v.model, v.virtual_key_id)
+  select array_agg(e.organization_id) as organization_ids, array_agg(e.id) as ids, array_agg(e.status) as statuses,
+         array_agg(e.decision) as decisions, array_agg(e.requested) as requested, array_agg(e.model) as models,
+         array_agg(e.virtual_key_id) as virtual_key_ids
+    into counted from ended e;
+
+  insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
+                         reference, created_at)
+  select i.organization_id, i.transfer_id, 'usd_micros', i.debit, i.credit, i.posted, 'invocation', i.hold_id,
+         i.id::text, moment
+    from unnest(organization_ids, transfer_ids, held_by, paid_to, posted, hold_ids, ids)
+         as i (organization_id, transfer_id, debit, credit, posted, hold_id, id)
+   where i.posted > 0;
+
+  insert into outbox_events (organization_id, id, topic, payload, created_at)
+  select i.organization_id, i.event_id, i.topic, i.payload::jsonb, moment
+    from unnest(organization_ids, event_ids, event_topics, event_payloads, outcomes)
+         as i (organization_id, event_id, topic, payload, outcome)
+   where i.topic is not null and i.outcome = 'ok';
+
+  -- In the order of their keys: two processes that change the same accounts must not wait for each other.
   for change in
-    select g.organization_id, array_agg(g.account_id order by g.account_id) as ids,
-           array_agg(g.moved order by g.account_id) as moved, array_agg(g.released order by g.account_id) as released
-      from (select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
-              from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
-                      from unnest(organization_ids, held_by, amounts, posted)
-                           as u (organization_id, debit, amount, posted)
-                    union all
-                    select u.organization_id, u.credit, u.posted, 0
-                      from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)) as i
-             where i.account_id is not null group by 1, 2) as g
-     group by 1 order by 1
+    select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
+      from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
+              from unnest(organization_ids, held_by, amounts, posted)
+                   as u (organization_id, debit, amount, posted)
+            union all
+            select u.organization_id, u.credit, u.posted, 0
+              from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)
+             where u.posted > 0) as i
+     where i.account_id is not null group by 1, 2 order by 1, 2
   loop
-    update accounts a
-       set balance = a.balance + change.moved[array_position(change.ids, a.id)],
-           held = a.held - change.released[array_position(change.ids, a.id)]
-     where a.organization_id = change.organization_id and a.id = any (change.ids);
+    update accounts a set balance = a.balance + change.moved, held = a.held - change.released
+     where a.organization_id = change.organization_id and a.id = change.account_id;
   end loop;
 
   for change in
@@ -162,42 +197,8 @@ begin
     end if;
   end loop;
 
-  insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
-                         reference, created_at)
-  select i.organization_id, i.transfer_id, 'usd_micros', i.debit, i.credit, i.posted, 'invocation', i.hold_id,
-         i.id::text, moment
-    from unnest(organization_ids, transfer_ids, held_by, paid_to, posted, hold_ids, ids)
-         as i (organization_id, transfer_id, debit, credit, posted, hold_id, id)
-   where i.posted > 0;
-
-  with ended as (
-    update invocations v
-       set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
-           input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = i.cost,
-           latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
-           input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment,
-           requested_model = left(i.requested_model, 256), cached_tokens = i.cached, reasoning_tokens = i.reasoning,
-           cache_hit = i.cache_hit, cache_savings_micros = i.saved, raw_cost_micros = i.raw_cost,
-           decision_id = i.decision_id, context = i.context::jsonb
-      from unnest(organization_ids, ids, statuses, decisions, error_codes, providers, models, input_tokens, output_tokens,
-                  posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, requested_models,
-                  cached_tokens, reasoning_tokens, cache_hits, cache_savings, raw_costs, decision_ids, contexts, outcomes)
-           as i (organization_id, id, status, decision, error_code, provider, model, input_tokens, output_tokens, cost,
-                 latency, first_token, findings, input_hash, output_hash, audit_id, requested_model, cached, reasoning,
-                 cache_hit, saved, raw_cost, decision_id, context, outcome)
-     where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok'
-    returning v.organization_id, v.id, v.status, v.decision, coalesce(v.requested_model, v.target_name) as requested,
-              v.model, v.virtual_key_id)
-  select invocations_count_traces(array_agg(e.organization_id), array_agg(e.id), array_agg(e.status),
-                                  array_agg(e.decision), array_agg(e.requested), array_agg(e.model),
-                                  array_agg(e.virtual_key_id))
-    into counted from ended e;
-
-  insert into outbox_events (organization_id, id, topic, payload, created_at)
-  select i.organization_id, i.event_id, i.topic, i.payload::jsonb, moment
-    from unnest(organization_ids, event_ids, event_topics, event_payloads, outcomes)
-         as i (organization_id, event_id, topic, payload, outcome)
-   where i.topic is not null and i.outcome = 'ok';
+  perform invocations_count_traces(counted.organization_ids, counted.ids, counted.statuses, counted.decisions,
+                                   counted.requested, counted.models, counted.virtual_key_ids);
 
   insert into run_counts as c (organization_id, agent_id, runs)
   select i.organization_id, i.agent, count(*)

@@ -81,11 +81,19 @@ begin
   insert into outbox_events (organization_id, id, topic, payload, created_at)
   values (organization, event, event_topic, event_payload::jsonb, moment);
 
-  update accounts a
-     set balance = a.balance + case a.id when closed.debit_account_id then -closed.posted_amount
-                                         else closed.posted_amount end,
-         held = a.held - case a.id when closed.debit_account_id then closed.amount else 0 end
-   where a.organization_id = organization and a.id = any (array[closed.debit_account_id, closed.credit_account_id]);
+  -- In the order of their keys: two processes that change the same accounts must not wait for each other.
+  if closed.debit_account_id < closed.credit_account_id or closed.posted_amount = 0 then
+    update accounts a set balance = a.balance - closed.posted_amount, held = a.held - closed.amount
+     where a.organization_id = organization and a.id = closed.debit_account_id;
+  end if;
+  if closed.posted_amount > 0 then
+    update accounts a set balance = a.balance + closed.posted_amount
+     where a.organization_id = organization and a.id = closed.credit_account_id;
+    if closed.credit_account_id < closed.debit_account_id then
+      update accounts a set balance = a.balance - closed.posted_amount, held = a.held - closed.amount
+       where a.organization_id = organization and a.id = closed.debit_account_id;
+    end if;
+  end if;
   update budgets b
      set held = b.held - case b.unit when 'usd_micros' then closed.amount when 'tokens' then closed.tokens
                                      when 'runs' then 1 else 0 end,
