@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -30,6 +31,7 @@ from bailiwick.invocations import (
     open_upstreams,
 )
 from bailiwick.kernel import runtime, telemetry
+from bailiwick.kernel.errors import Misconfigured
 from bailiwick.kernel.runtime import Runtime
 from bailiwick.settings import Settings, settings
 
@@ -44,12 +46,15 @@ def database_url(configured: Settings) -> str:
 
 
 class Application:
-    """The ASGI application: the busiest routes themselves, everything else by the web framework."""
+    """The ASGI application: the busiest routes themselves, everything else by the web framework. Raises
+    Misconfigured."""
 
     def __init__(self, configured: Settings) -> None:
         self._settings = configured
+        self._models = _models(configured)
         self._agent_runs: AgentRuns | None = None
         self._model_calls: ModelCalls | None = None
+        self._cannot_start: str | None = None
         self._api: Litestar = build_api(configured, lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
@@ -57,10 +62,9 @@ class Application:
         telemetry.set_up_logs(self._settings)
         traces = telemetry.set_up_traces(self._settings)
         started = runtime.start(self._settings, database_url(self._settings))
-        models = models_of(self._settings.models)
         # The operator's own model servers may be private; what the guard is for is addresses that callers name.
-        outbound = started.outbound.allowing(_servers(models))
-        upstreams = open_upstreams(models, outbound, self._settings)
+        outbound = started.outbound.allowing(_servers(self._models))
+        upstreams = open_upstreams(self._models, outbound, self._settings)
         pipeline = Pipeline(started.database, lease_seconds=self._settings.hold_lease_seconds)
         self._agent_runs = _build_agent_runs(self._settings, started, pipeline, upstreams)
         answers = AnswerCache()
@@ -69,7 +73,11 @@ class Application:
         started.listener.start()
         async with asyncio.timeout(30):
             await started.listener.ready.wait()
-        await identity.start()
+        try:
+            await identity.start()
+        except Misconfigured as error:
+            self._cannot_start = str(error)
+            raise
         await asyncio.to_thread(dlp.warm_up)
         leases = asyncio.create_task(pipeline.keep_leases())
         # What stands now stays: left out of collections, they are rarer and short.
@@ -101,8 +109,28 @@ class Application:
             await run_agent(self._agent_runs, scope, receive, send)
         elif (endpoint := ENDPOINTS.get(path)) is not None and self._model_calls is not None:
             await call_model(endpoint, self._model_calls, scope, receive, send)
+        elif not path:
+            await self._api(scope, receive, self._plainly(send))
         else:
             await self._api(scope, receive, send)
+
+    def _plainly(self, send: Send) -> Send:
+        """Tells the server why a start failed without the traceback, where an operator can put it right."""
+
+        async def sent(message: Any) -> None:
+            if message["type"] == "lifespan.startup.failed" and self._cannot_start is not None:
+                message = {**message, "message": f"bailiwick: {self._cannot_start}"}
+            await send(message)
+
+        return sent
+
+
+def _models(configured: Settings) -> ModelList:
+    """The models to call. Raises Misconfigured."""
+    models, hosted = models_of(configured.models), configured.hosted_agents_model
+    if hosted and not models.find(hosted):
+        raise Misconfigured(f"BAILIWICK_HOSTED_AGENTS_MODEL: {hosted!r} is not in the model list (BAILIWICK_MODELS)")
+    return models
 
 
 def _servers(models: ModelList) -> set[str]:
@@ -119,8 +147,6 @@ def _build_model_calls(started: Runtime, pipeline: Pipeline, upstreams: Upstream
 
 def _build_agent_runs(configured: Settings, started: Runtime, pipeline: Pipeline, upstreams: Upstreams) -> AgentRuns:
     model = configured.hosted_agents_model
-    if model and not upstreams.deployments(model):
-        raise ValueError(f"BAILIWICK_HOSTED_AGENTS_MODEL: {model!r} is not in the model list")
     terms = TermsCache()
     started.listener.subscribe("organization", terms.drop)
     return AgentRuns(

@@ -9,11 +9,29 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
+
+
+def _beginning(*schemes: str) -> AfterValidator:
+    """Holds an address to its schemes; what is wrong is told without the address, which may hold a password."""
+
+    def check(value: str | SecretStr) -> str | SecretStr:
+        address = value.get_secret_value() if isinstance(value, SecretStr) else value
+        scheme, separator, rest = address.partition("://")
+        if scheme.lower() not in schemes or not separator or not rest:
+            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+HttpUrl = Annotated[str, _beginning("http", "https")]
+SmtpUrl = Annotated[SecretStr, _beginning("smtp", "smtps")]
+PostgresUrl = Annotated[SecretStr, _beginning("postgresql", "postgres")]
 
 
 class _Group(BaseModel):
@@ -29,7 +47,7 @@ class ServerSettings(_Group):
     """Port that the server listens on."""
     workers: Positive = 1
     """Server processes that answer requests."""
-    public_url: str | None = None
+    public_url: HttpUrl | None = None
     """Address under which clients reach the server, for links and token issuer; default http://host:port."""
     max_body_bytes: Positive = 4 * 1024 * 1024
     """Largest request body."""
@@ -54,7 +72,7 @@ class DatabaseSettings(_Group):
 
     data_dir: Path = Path(".bailiwick")
     """Folder of the embedded database, the installation key and other files of this installation."""
-    database_url: SecretStr | None = None
+    database_url: PostgresUrl | None = None
     """Any PostgreSQL 15 or later (postgresql://...); default: the embedded server in the data folder."""
     database_pool_size: Positive = 8
     """Connections of one server process for ordinary use cases (the invocation pipeline has three more)."""
@@ -94,7 +112,7 @@ class OidcIssuer(BaseModel, frozen=True):
 class MailSettings(_Group):
     """Outgoing e-mail."""
 
-    smtp_url: SecretStr | None = None
+    smtp_url: SmtpUrl | None = None
     """smtp://user:password@host:port or smtps://...; default: mail is stored and read with `bailiwick mail`."""
     mail_from: str = "Bailiwick <noreply@bailiwick.invalid>"
     """Sender of e-mail."""
@@ -134,9 +152,9 @@ class OutboundSettings(_Group):
 
     outbound_allowed_hosts: list[str] = Field(default_factory=list)
     """Hosts (or host:port, JSON list) that may be called although they are private or loopback."""
-    outbound_proxy_url: str | None = None
+    outbound_proxy_url: HttpUrl | None = None
     """HTTP proxy for outbound calls."""
-    litellm_url: str | None = None
+    litellm_url: HttpUrl | None = None
     """LiteLLM proxy that issues virtual keys; default: our own gateway issues them."""
     litellm_master_key: SecretStr | None = None
     """Key for LiteLLM's key API."""
@@ -155,7 +173,7 @@ class BillingSettings(_Group):
     """Secret of the Stripe webhook (also looked up as the secret stripe__hosted-agents__webhook-secret)."""
     stripe_api_key: SecretStr | None = None
     """Key for Stripe's API."""
-    stripe_api_base: str = "https://api.stripe.com"
+    stripe_api_base: HttpUrl = "https://api.stripe.com"
     """Base URL of Stripe's API."""
 
 
@@ -169,7 +187,7 @@ class AuditSettings(_Group):
 class TelemetrySettings(_Group):
     """Traces and metrics."""
 
-    otlp_endpoint: str | None = None
+    otlp_endpoint: HttpUrl | None = None
     """OTLP/HTTP endpoint for traces; default: none are made."""
     trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of invocations that are traced."""

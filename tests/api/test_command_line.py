@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +18,8 @@ from bailiwick.cli.settings_reference import reference
 from bailiwick.kernel.ids import Prefix, decode, encode, uuid7
 from tests.api.accounts import sign_up
 from tests.api.conftest import Rows, contract_client
-from tests.api.servers import running_server
+from tests.api.model_servers import until
+from tests.api.servers import free_port, running_server
 
 
 def bailiwick(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +46,9 @@ def bailiwick(*arguments: str, cwd: Path, **settings: str) -> subprocess.Complet
         (["openapi"], {"outbound_allowed_hosts": "localhost"}, "outbound_allowed_hosts"),
         (["migrate"], {"database_url": "postgresql://nobody@127.0.0.1:1/none"}, "BAILIWICK_DATABASE_URL"),
         (["migrate"], {"database_url": "mysql://x"}, "BAILIWICK_DATABASE_URL"),
+        (["migrate"], {"database_url": "mysql://someone:correct-horse@somewhere/x"}, "must begin with postgresql://"),
+        (["serve"], {"smtp_url": "mail.example.com:25"}, "BAILIWICK_SMTP_URL: must begin with smtp://"),
+        (["serve"], {"public_url": "bailiwick.example.com"}, "BAILIWICK_PUBLIC_URL: must begin with http://"),
         (["migrate", "--data-dir", "a file"], {}, "a file"),
         (["serve", "--host", "no.such.host.invalid"], {}, "--host"),
         (["audit", "verify", "log.jsonl"], {}, "--key"),
@@ -58,6 +64,44 @@ def test_what_an_operator_can_put_right_is_told_in_a_line(
     assert ended.returncode == 1
     assert told in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "correct-horse" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"models": "no-such-file.yaml", "workers": "2"}, "no-such-file.yaml: No such file"),
+        ({"models": "models.yaml"}, "models.yaml: model_list[0]: unknown provider in model 'nobody/x'"),
+        ({"hosted_agents_model": "nobody"}, "BAILIWICK_HOSTED_AGENTS_MODEL: 'nobody' is not in the model list"),
+        ({"master_key": "c2hvcnQ="}, "BAILIWICK_MASTER_KEY: must be the base64 of 32 bytes"),
+        ({"master_key": base64.b64encode(bytes(32)).decode()}, "not the key that this database was sealed with"),
+    ],
+)
+def test_a_server_that_cannot_start_ends_and_says_why_in_a_line(
+    own_database: str, tmp_path: Path, settings: dict[str, str], told: str
+) -> None:
+    (tmp_path / "models.yaml").write_text("model_list: [{model_name: x, litellm_params: {model: nobody/x}}]")
+    if "sealed" in told:  # with the data folder's own key
+        with running_server(own_database, tmp_path / ".bailiwick"):
+            pass
+    arguments = ["serve", "--port", str(free_port())]
+    ended = bailiwick(*arguments, cwd=tmp_path, database_url=own_database, background_worker="false", **settings)
+    assert ended.returncode == 1
+    assert told in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr + ended.stdout
+
+
+def test_a_background_worker_that_dies_is_replaced(own_database: str, tmp_path: Path) -> None:
+    with running_server(own_database, tmp_path / "data", background_worker="true") as server:
+
+        def background_workers() -> list[int]:
+            return [pid for pid in server.children() if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+        (first,) = until(background_workers)
+        os.kill(first, signal.SIGKILL)
+        (second,) = until(lambda: [pid for pid in background_workers() if pid != first], seconds=60)
+        assert second != first
+        assert "the background worker" in (server.data_dir / "server.log").read_text()
 
 
 def test_every_setting_is_listed_by_its_whole_name(tmp_path: Path) -> None:

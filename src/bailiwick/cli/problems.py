@@ -8,12 +8,12 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from bailiwick.kernel.errors import BailiwickError
+from bailiwick.kernel.errors import BailiwickError, Misconfigured
 
 
 @contextlib.contextmanager
-def told_in_a_line() -> Iterator[None]:
-    """Ends the process with status 1 and the reason: a wrong setting, a database out of reach, a file, a refusal.
+def told_in_a_line(status: int = 1) -> Iterator[None]:
+    """Ends the process with a status and the reason: a wrong setting, a database out of reach, a file, a refusal.
 
     Anything else stays a traceback, as it is ours to put right.
     """
@@ -26,7 +26,8 @@ def told_in_a_line() -> Iterator[None]:
         reason = _reason(error)
         if reason is None or os.environ.get("BAILIWICK_LOG_LEVEL") == "DEBUG":
             raise
-        sys.exit(f"bailiwick: {reason}")
+        print(f"bailiwick: {reason}", file=sys.stderr)
+        sys.exit(status)
 
 
 def _reason(error: Exception) -> str | None:
@@ -38,15 +39,16 @@ def _reason(error: Exception) -> str | None:
 
     if isinstance(error, ValidationError) and error.title == "Settings":
         wrong = (
-            f"BAILIWICK_{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in error.errors()
+            f"BAILIWICK_{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
         )
         return "\n".join([*wrong, "`bailiwick settings` lists what each setting takes."])
     if isinstance(error, SettingsError):
         return f"{error}: a list or an object is written as JSON; `bailiwick settings` lists what each setting takes."
     if isinstance(error, psycopg.OperationalError | psycopg.ProgrammingError | OperationalError | InterfaceError):
         return f"the database (BAILIWICK_DATABASE_URL, or the data folder's): {str(error).strip()}"
-    if isinstance(error, BailiwickError):
-        return error.message
+    if isinstance(error, BailiwickError | Misconfigured):
+        return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None

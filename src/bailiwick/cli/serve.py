@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
@@ -19,6 +20,8 @@ from bailiwick.settings import Settings, settings
 DataDir = Annotated[
     Path | None, Parameter(help="Folder of this installation; default BAILIWICK_DATA_DIR or .bailiwick.")
 ]
+_RESTART_SECONDS: Final = 10
+"""Between two starts of the background worker at least."""
 
 
 def configure(**options: object) -> Settings:
@@ -58,21 +61,39 @@ def _own_metrics_folder(configured: Settings) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.resolve())
 
 
-@contextlib.contextmanager
-def _background_worker(configured: Settings) -> Iterator[None]:
-    if not configured.background_worker:
-        yield
-        return
-    child = subprocess.Popen([sys.executable, "-m", "bailiwick.cli", "worker"])
-    try:
-        yield
-    finally:
-        child.terminate()
+class _BackgroundWorker:
+    """The background worker beside the server processes: replaced when it dies, ended with them."""
+
+    def __init__(self, configured: Settings) -> None:
+        self._configured = configured
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+
+    def keep_alive(self) -> None:
+        """Starts it, unless it runs, is not wanted, or has only just died."""
+        if not self._configured.background_worker or (self._process is not None and self._process.poll() is None):
+            return
+        if self._process is not None:
+            if time.monotonic() - self._started_at < _RESTART_SECONDS:
+                return
+            print(
+                f"bailiwick: the background worker [{self._process.pid}] ended with status {self._process.returncode};"
+                " another takes its place.",
+                file=sys.stderr,
+            )
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen([sys.executable, "-m", "bailiwick.cli", "worker"])
+
+    def stop(self) -> None:
+        """Ends it, by force when it takes too long."""
+        if self._process is None:
+            return
+        self._process.terminate()
         try:
-            child.wait(configured.shutdown_seconds)
+            self._process.wait(self._configured.shutdown_seconds)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+            self._process.kill()
+            self._process.wait()
 
 
 def serve(
@@ -83,10 +104,18 @@ def serve(
     bound = bound_socket(configured.host, configured.port)
     if configured.workers > 1:
         _own_metrics_folder(configured)
-    with open_database(configured), _background_worker(configured):
+    with open_database(configured):
         from bailiwick.cli.web_server import run_web_server
+        from bailiwick.kernel.crypto import load_master_key
 
-        run_web_server(configured, bound)
+        configured_key = configured.master_key.get_secret_value() if configured.master_key else None
+        load_master_key(configured.data_dir, configured_key)
+        beside = _BackgroundWorker(configured)
+        try:
+            beside.keep_alive()
+            run_web_server(configured, bound, beside.keep_alive)
+        finally:
+            beside.stop()
 
 
 def worker(*, data_dir: DataDir = None) -> None:

@@ -21,7 +21,10 @@ class SettingRow(msgspec.Struct, frozen=True):
 
 
 def _type_of(field: FieldInfo) -> str:
-    text = re.sub(r"(\w+\.)+", "", str(field.annotation)).replace("<class '", "").replace("'>", "")
+    annotation = str(field.annotation)
+    annotation = re.sub(r"Optional\[(.*)\]", r"\1", annotation)
+    annotation = re.sub(r"Annotated\[([\w.]+), .*\]", r"\1", annotation)
+    text = re.sub(r"(\w+\.)+", "", annotation).replace("<class '", "").replace("'>", "")
     return text.replace(" | None", "").replace("SecretStr", "secret")
 
 

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Final
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from bailiwick.cli.problems import told_in_a_line
 from bailiwick.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from bailiwick.app import Application
 
 MOST_HEAD_BYTES: Final = 64 * 1024
 """Request line and header fields of one request."""
@@ -111,6 +118,27 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 class _Supervisor(Multiprocess):
+    def __init__(self, config: Config, sockets: list[socket.socket], keep_alive: Callable[[], None]) -> None:
+        super().__init__(config, sockets)
+        self._keep_alive = keep_alive
+        self._has_started = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ends because a worker could not start, as any other would not."""
+        return any(process.exitcode == STARTUP_FAILURE for process in self.processes)
+
+    def keep_subprocess_alive(self) -> None:
+        """Replaces what has died, twice a second."""
+        if self.has_failed:
+            self.should_exit.set()
+            return
+        self._keep_alive()
+        # The check of a worker that dies while it starts would wait for an answer until it is over.
+        self._has_started = self._has_started or all(process.is_ready(timeout=0) for process in self.processes)
+        if self._has_started or not all(process.process.is_alive() for process in self.processes):
+            super().keep_subprocess_alive()
+
     def terminate_all(self) -> None:
         """Tells the workers to stop. Who connects from now on is refused, not kept waiting."""
         for listening in self.sockets:
@@ -118,11 +146,21 @@ class _Supervisor(Multiprocess):
         super().terminate_all()
 
 
-def run_web_server(configured: Settings, bound: socket.socket) -> None:
+def application() -> Application:
+    """The application, for a worker process. What an operator has to put right ends the server, and not in a traceback
+    or in one worker after the other."""
+    with told_in_a_line(STARTUP_FAILURE):
+        from bailiwick.app import create_app
+
+        return create_app()
+
+
+def run_web_server(configured: Settings, bound: socket.socket, keep_alive: Callable[[], None]) -> None:
     """Listens on a bound socket and runs as many workers as configured until told to stop (SIGTERM, Ctrl-C); one that
-    dies is replaced. Workers told to stop take no new request and end those in flight."""
+    dies is replaced. Workers told to stop take no new request and end those in flight. `keep_alive` is called twice a
+    second. Ends the process with status 1 when a worker cannot start."""
     config = Config(
-        "bailiwick.app:create_app",
+        "bailiwick.cli.web_server:application",
         factory=True,
         interface="asgi3",
         loop="uvloop",
@@ -141,4 +179,7 @@ def run_web_server(configured: Settings, bound: socket.socket) -> None:
         timeout_worker_healthcheck=_HEALTH_SECONDS,
     )
     with bound:
-        _Supervisor(config, sockets=[bound]).run()
+        supervisor = _Supervisor(config, [bound], keep_alive)
+        supervisor.run()
+    if supervisor.has_failed:
+        sys.exit(1)

@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bailiwick.identity.caller_cache import CallerCache
 from bailiwick.identity.issuers import Issuer
 from bailiwick.identity.signing_keys import TOPIC, KeyRing
+from bailiwick.kernel.crypto import SealBroken
 from bailiwick.kernel.database import after_commit
+from bailiwick.kernel.errors import Misconfigured
 from bailiwick.kernel.notify import notify
 from bailiwick.kernel.runtime import Runtime, runtime
 
@@ -64,5 +66,10 @@ async def announce(session: AsyncSession, topic: str, subject: UUID) -> None:
 
 
 async def start() -> None:
-    """Makes this process ready: it listens for revocations, and a signing key exists."""
-    await process_state().key_ring.active()
+    """Makes this process ready: it listens for revocations, and a signing key exists. Raises Misconfigured."""
+    try:
+        await process_state().key_ring.active()
+    except SealBroken:
+        raise Misconfigured(
+            "BAILIWICK_MASTER_KEY, or master.key in the data folder: not the key that this database was sealed with"
+        ) from None

@@ -27,6 +27,7 @@ import yaml
 from bailiwick.invocations.deployments import Deployment, ModelList, Routing
 from bailiwick.invocations.dialects import Dialect
 from bailiwick.invocations.providers import UnknownProvider, default_base_url, find_provider, protocol_of
+from bailiwick.kernel.errors import Misconfigured
 
 _DEFAULT_OUTPUT_TOKENS = 4096
 _ENDPOINTS = {
@@ -36,7 +37,7 @@ _ENDPOINTS = {
 }
 
 
-class ModelListInvalid(ValueError):
+class ModelListInvalid(Misconfigured):
     """The model list cannot be used; the message names file, entry and field."""
 
 
@@ -210,7 +211,9 @@ def load_models(path: Path | None) -> ModelList:
         return ModelList()
     try:
         document, created = yaml.safe_load(path.read_text()), int(path.stat().st_mtime)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise ModelListInvalid(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelListInvalid(f"{path}: {error}") from None
     entries = document.get("model_list") if isinstance(document, dict) else None
     if not isinstance(entries, list):

@@ -19,8 +19,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from bailiwick.kernel.errors import Misconfigured
+
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
+_MASTER_KEY_BYTES = 32
 
 
 class SealBroken(Exception):
@@ -51,24 +54,32 @@ class Sealer:
 
 
 def load_master_key(data_dir: Path, configured: str | None) -> bytes:
-    """The installation key: as configured (base64 of 32 bytes), else the data folder's, made at the first start."""
+    """The installation key: as configured (base64 of 32 bytes), else the data folder's, made at the first start.
+    Raises Misconfigured."""
     if configured:
-        key = base64.b64decode(configured)
-        if len(key) != 32:
-            raise ValueError("BAILIWICK_MASTER_KEY must be the base64 of 32 bytes")
-        return key
+        return _master_key(configured, "BAILIWICK_MASTER_KEY")
     path = data_dir / "master.key"
     data_dir.mkdir(parents=True, exist_ok=True)
     # O_EXCL decides between two processes that start together: the loser reads what the winner wrote.
     with contextlib.suppress(FileExistsError):
         temporary = data_dir / f".master.key.{os.getpid()}"
-        temporary.write_bytes(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+        temporary.write_bytes(base64.b64encode(secrets.token_bytes(_MASTER_KEY_BYTES)) + b"\n")
         temporary.chmod(0o600)
         try:
             os.link(temporary, path)
         finally:
             temporary.unlink()
-    return base64.b64decode(path.read_bytes())
+    return _master_key(path.read_bytes(), str(path))
+
+
+def _master_key(encoded: str | bytes, where: str) -> bytes:
+    try:
+        key = base64.b64decode(encoded)
+    except ValueError:
+        key = b""
+    if len(key) != _MASTER_KEY_BYTES:
+        raise Misconfigured(f"{where}: must be the base64 of {_MASTER_KEY_BYTES} bytes")
+    return key
 
 
 def hash_token(token: str) -> bytes:

@@ -55,6 +55,11 @@ class InvalidInput(BailiwickError):
         return cls(f"{path}: {message}", problems=[{"path": path, "message": message}])
 
 
+class Misconfigured(ValueError):
+    """What an operator has configured cannot be used; the message names the setting or the file, and what is wrong.
+    It ends a start, and no caller ever sees it."""
+
+
 class Unauthenticated(BailiwickError):
     """Missing or expired token."""
 
