@@ -162,6 +162,15 @@ def test_token_probabilities_do_not_tell_what_was_masked() -> None:
     assert SECRET not in json.dumps(events)
 
 
+def test_probabilities_that_come_without_their_text_do_not_spell_it_out() -> None:
+    alone = chunk({"content": ""})
+    assert alone[1] is not None
+    alone[1]["choices"][0]["logprobs"] = {"content": [{"token": SECRET, "logprob": -1}]}
+    events = relayed(Dialect.CHAT, [chunk({"content": f"It is {SECRET}."}), alone, chunk({}, finish="stop")])
+    assert SECRET not in json.dumps(events)
+    assert MASK in json.dumps(events)
+
+
 def test_signed_thinking_passes_unaltered() -> None:
     start = {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}
     thought = {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": SECRET}}

@@ -129,7 +129,7 @@ class ChatStreamReader(StreamReader):
             first = {key: value for key, value in first.items() if key != "usage"}
         whole = () if _is_plain(data) else response_positions(Dialect.CHAT, _without(first, pieces[:1]))
         if not pieces:
-            return [Frame(name, first, whole=whole, ends=self._ended(finishing))]
+            return [Frame(name, _without_logprobs(first), whole=whole, ends=self._ended(finishing))]
         lead = pieces[0]
         frame = Frame(name, first, lead.channel, lead.text, lead.kind, lead.path, whole=whole)
         frame.is_only_text = len(pieces) == 1 and "usage" not in first and _tells_only(lead, data)
@@ -253,6 +253,17 @@ def _call_pieces(calls: list[Any], choice: int, path: Path) -> Iterator[_Piece]:
 
 def _without(data: dict[str, Any], pieces: list[_Piece]) -> dict[str, Any]:
     without: dict[str, Any] = rewrite(data, [(piece.path, "") for piece in pieces])
+    return without
+
+
+def _without_logprobs(data: dict[str, Any]) -> dict[str, Any]:
+    """Token probabilities that come without their text spell out one that is still held back, or was masked."""
+    told: list[tuple[Path, Any]] = [
+        (("choices", at, "logprobs"), None)
+        for at, choice in enumerate(data["choices"])
+        if isinstance(choice, dict) and choice.get("logprobs") is not None
+    ]
+    without: dict[str, Any] = rewrite(data, told)
     return without
 
 
