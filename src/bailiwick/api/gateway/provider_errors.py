@@ -34,6 +34,7 @@ PROVIDER = ProviderDialect(
     codes={
         "VALIDATION_ERROR": "invalid_body",
         "UNAUTHENTICATED": "unauthorized",
+        "NOT_FOUND": "not_found",
         "FORBIDDEN": "policy_denied",
         "INSUFFICIENT_PERMISSIONS": "policy_denied",
         "NO_ORG": "policy_denied",
