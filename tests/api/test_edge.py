@@ -173,6 +173,22 @@ def test_addresses(client: httpx.Client, server: Server, account: Account) -> No
             assert body["code"], path[:80]
 
 
+def test_an_unknown_address_is_told_in_the_form_of_its_family(client: httpx.Client, account: Account) -> None:
+    for path in ("/v1/completions", "/v1/files", "/v1/"):
+        refused = client.post(path, headers=account.headers, json={})
+        assert refused.status_code == 404
+        assert refused.json()["error"]["code"] == "not_found"
+    assert client.get("/api/v1/nowhere").json()["code"] == "E_NOT_FOUND"
+
+
+def test_the_pages_for_a_browser(client: httpx.Client, server: Server) -> None:
+    landing = client.get("/")
+    assert f"curl -s {server.base_url}/api/v1/agent/run" in landing.text
+    documentation = client.get("/docs").text
+    assert "Checks email and password and opens a session</span>" in documentation
+    assert 'class="muted">governance_' not in documentation
+
+
 async def test_a_head_that_comes_too_slowly_is_given_up() -> None:
     class Hasty(BoundedHttpProtocol):
         head_seconds = 0.2

@@ -67,7 +67,7 @@ def documentation(request: Request[Any, Any, Any]) -> Response[str]:
 @get("/", media_type=MediaType.HTML, sync_to_thread=False)
 def landing() -> Response[str]:
     """What this is, and where to go."""
-    return landing_page()
+    return landing_page(runtime().settings.base_url)
 
 
 ROUTES = [health, ready, metrics, openapi, documentation, landing]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -41,9 +42,13 @@ border-bottom:1px solid var(--line);vertical-align:top}
 table{margin:.4rem 0 .9rem}
 nav a{margin-right:1rem}
 """
-_FIRST_CALL = """curl -s http://localhost:8080/api/v1/agent/run \\
+_SENTENCE_END = re.compile(r"(?<=[a-z)\]`])[.;:]\s+")
+_FIRST_CALL = """curl -s {base_url}/api/v1/auth/signup -H 'Content-Type: application/json' \\
+  -d '{{"email":"ada@example.com","password":"correct horse battery","name":"Ada"}}'   # answers $TOKEN: accessToken
+
+curl -s {base_url}/api/v1/agent/run \\
   -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
-  -d '{"agentId":"helpdesk-tier1-triage","message":"Router at floor 3 is offline since 09:00"}'"""
+  -d '{{"agentId":"helpdesk-tier1-triage","message":"Router at floor 3 is offline since 09:00"}}'"""
 
 
 def _page(title: str, body: str) -> Response[str]:
@@ -55,8 +60,8 @@ def _page(title: str, body: str) -> Response[str]:
     return Response(content, media_type=MediaType.HTML, headers=_HEADERS)
 
 
-def landing_page() -> Response[str]:
-    """What this is, and where to go."""
+def landing_page(base_url: str) -> Response[str]:
+    """What this is, and where to go; `base_url` is where clients reach this server."""
     cards = (
         ("Governed", "Every call passes limits, policy and data-loss prevention, in and out, before it counts."),
         ("Charged", "Its worst-case cost is reserved first and settled to the micro-dollar in a double-entry ledger."),
@@ -69,7 +74,7 @@ def landing_page() -> Response[str]:
         "every call they make, pays for it and proves it.</p>"
         f'<nav><a href="/docs">API documentation</a><a href="/openapi.json">OpenAPI</a><a href="/health">Health</a>'
         f'<a href="/metrics">Metrics</a></nav><h2>What happens to a call</h2><div class="grid">{grid}</div>'
-        f"<h2>A first governed call</h2><pre>{escape(_FIRST_CALL)}</pre>"
+        f"<h2>A first governed call</h2><pre>{escape(_FIRST_CALL.format(base_url=base_url))}</pre>"
         f'<p class="muted">Version {escape(__version__)}</p>',
     )
 
@@ -124,6 +129,11 @@ def _json_schema(node: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _sentence(description: str) -> str:
+    """The first sentence of a description."""
+    return _SENTENCE_END.split(" ".join(description.split()), maxsplit=1)[0].rstrip(".")
+
+
 def _operation(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
     description = operation.get("description") or operation.get("summary") or ""
     parameters = [_resolved(document, parameter) for parameter in operation.get("parameters", ())]
@@ -150,7 +160,7 @@ def _operation(document: dict[str, Any], method: str, path: str, operation: dict
     parts.append(f"<table><tr><th>Error</th><th>Codes</th></tr>{rows}</table>" if rows else "")
     return (
         f'<details><summary><span class="method">{escape(method)}</span><code>{escape(path)}</code>'
-        f'<span class="muted">{escape(operation.get("operationId", ""))}</span></summary>'
+        f'<span class="muted">{escape(_sentence(description))}</span></summary>'
         f"<p>{escape(description)}</p>{''.join(parts)}</details>"
     )
 
