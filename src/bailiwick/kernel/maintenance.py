@@ -7,10 +7,7 @@ from sqlalchemy import text
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import system_transaction
 
-_KEPT = (
-    ("rate_windows", "window_start < now() - interval '1 hour'"),
-    ("idempotency_keys", "created_at < now() - interval '24 hours'"),
-)
+_KEPT = (("rate_windows", "window_start < now() - interval '1 hour'"),)
 
 
 async def maintain() -> None:
