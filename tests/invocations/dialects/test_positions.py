@@ -255,6 +255,20 @@ STRUCTURE = [
 ]
 
 
+def test_generated_images_are_no_texts() -> None:
+    image = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "AAAA"}
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    for dialect, answer in (
+        (Dialect.RESPONSES, response(image)),
+        (Dialect.RESPONSES, {"type": "response.output_item.done", "output_index": 0, "item": image}),
+        (Dialect.CHAT, {"choices": [{"index": 0, "message": {"role": "assistant", "images": [part]}}]}),
+    ):
+        assert response_positions(dialect, answer) == []
+    assert request_positions(Dialect.RESPONSES, {"input": [image]}) == []
+    other = response_positions(Dialect.RESPONSES, response({"type": "something_call", "result": SECRET}))
+    assert [position.text for position in other] == [SECRET]
+
+
 @pytest.mark.parametrize(("dialect", "body"), STRUCTURE)
 def test_structure_is_no_text(dialect: str, body: dict[str, Any]) -> None:
     assert [p.field for p in request_positions(Dialect(dialect), body) if p.text != "first"] == []

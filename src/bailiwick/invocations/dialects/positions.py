@@ -12,7 +12,7 @@ from typing import Any
 
 from bailiwick.invocations.dialects.errors import InvalidBody
 from bailiwick.invocations.dialects.names import Dialect
-from bailiwick.invocations.dialects.walk import Path, Places, Position, changes_of, rewrite, walk
+from bailiwick.invocations.dialects.walk import Path, Places, Position, Step, changes_of, rewrite, walk
 
 _STRUCTURE = frozenset(
     {
@@ -32,7 +32,7 @@ _CHAT = Places(
             *("messages", "content", "tool_calls", "function_call", "function", "custom", "tools", "functions"),
             *("allowed_tools", "tool_choice", "image_url", "input_audio", "file", "audio", "prediction"),
             *("response_format", "json_schema", "choices", "message", "delta", "annotations", "url_citation"),
-            *("reasoning_details", "stream_options"),
+            *("reasoning_details", "stream_options", "images"),
         }
     ),
     schemas=frozenset({"parameters", "schema"}),
@@ -89,7 +89,10 @@ def request_positions(dialect: Dialect, body: Any) -> list[Position]:
     """Every text of a request that may hold what the caller or its user wrote. Raises InvalidBody."""
     if not isinstance(body, dict):
         raise InvalidBody("body", "must be a JSON object")
-    return walk(_REQUESTS[dialect], body)
+    positions = walk(_REQUESTS[dialect], body)
+    if dialect is not Dialect.RESPONSES:
+        return positions
+    return [position for position in positions if not _is_image(body, position)]
 
 
 def response_positions(dialect: Dialect, answer: Any) -> list[Position]:
@@ -99,12 +102,23 @@ def response_positions(dialect: Dialect, answer: Any) -> list[Position]:
     if dialect is not Dialect.RESPONSES:
         return walk(_REQUESTS[dialect], answer)
     positions = walk(_RESPONSES, answer)
-    return [position for position in positions if not _is_echo(position)]
+    return [position for position in positions if not (_is_echo(position) or _is_image(answer, position))]
 
 
 def _is_echo(position: Position) -> bool:
     path = position.path[1:] if position.path[0] == "response" else position.path
     return bool(path) and path[0] in _ECHOED
+
+
+def _is_image(body: Any, position: Position) -> bool:
+    """Whether a position is a generated image: the `result` of one kind of item is base64, in which anything may be
+    found; another's would be a text."""
+    *above, key = position.path
+    if key != "result" or Step.JSON_TEXT in above:
+        return False
+    for step in above:
+        body = body[step]
+    return bool(body.get("type") == "image_generation_call")
 
 
 def with_response_texts(dialect: Dialect, answer: Any, positions: Sequence[Position], texts: Iterable[str]) -> Any:
