@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -102,6 +103,17 @@ def test_a_background_worker_that_dies_is_replaced(own_database: str, tmp_path: 
         (second,) = until(lambda: [pid for pid in background_workers() if pid != first], seconds=60)
         assert second != first
         assert "the background worker" in (server.data_dir / "server.log").read_text()
+
+
+def test_workers_end_with_their_supervisor(own_database: str, tmp_path: Path) -> None:
+    with running_server(own_database, tmp_path / "data", workers=2) as server:
+        workers = server.children()
+        assert len(workers) == 2
+        server.process.kill()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), seconds=30)
+        port = urlsplit(server.base_url).port
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", port))
 
 
 def test_every_setting_is_listed_by_its_whole_name(tmp_path: Path) -> None:

@@ -7,8 +7,12 @@ lacks is added here: bounds on the head of a request, and on the time that its b
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -149,10 +153,20 @@ class _Supervisor(Multiprocess):
 def application() -> Application:
     """The application, for a worker process. What an operator has to put right ends the server, and not in a traceback
     or in one worker after the other."""
+    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     with told_in_a_line(STARTUP_FAILURE):
         from bailiwick.app import create_app
 
         return create_app()
+
+
+def _end_with_the_supervisor() -> None:
+    """Stops this worker when its supervisor was killed: nobody else would, and it would go on answering at an address
+    that the next start could not have."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_web_server(configured: Settings, bound: socket.socket, keep_alive: Callable[[], None]) -> None:
