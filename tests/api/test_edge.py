@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import httpx
@@ -196,16 +200,65 @@ async def test_a_head_that_comes_too_slowly_is_given_up() -> None:
     async def application(scope: object, receive: object, send: object) -> None:
         raise AssertionError("no request is whole")
 
-    loop = asyncio.get_running_loop()
-    config = Config(application, log_config=None)
-    listening = await loop.create_server(lambda: Hasty(config, ServerState(), {}), "127.0.0.1", 0)
-    async with listening:
-        port = listening.sockets[0].getsockname()[1]
+    async with _serving(application, Hasty) as port:
         for sent in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(sent)
             assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 408 ")
             writer.close()
+
+
+@contextlib.asynccontextmanager
+async def _serving(application: Any, protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol) -> AsyncIterator[int]:
+    """The port of a server of one application in this process."""
+    config = Config(application, log_config=None)
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(lambda: protocol(config, ServerState(), {}), "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+_START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+_BODY = {"type": "http.response.body", "body": b"{}"}
+
+
+async def test_an_answer_goes_out_in_one_piece() -> None:
+    class Watched(BoundedHttpProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.transport = Mock(wraps=transport)
+            watched.append(self.transport)
+
+    async def application(_scope: object, _receive: object, send: Any) -> None:
+        await send(_START)
+        await send(_BODY)
+
+    watched: list[Mock] = []
+    async with _serving(application, Watched) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(_head("GET /", close=False))
+            answer = await asyncio.wait_for(reader.readuntil(b"{}"), 20)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+    (transport,) = watched
+    assert (transport.writelines.call_count, transport.write.call_count) == (2, 0)
+
+
+async def test_a_head_does_not_wait_for_its_body() -> None:
+    async def application(_scope: object, _receive: object, send: Any) -> None:
+        await send(_START)
+        await head_arrived.wait()
+        await send(_BODY)
+
+    head_arrived = asyncio.Event()
+    async with _serving(application) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(_head("GET /"))
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 200 ")
+        head_arrived.set()
+        assert await asyncio.wait_for(reader.read(), 20) == b"{}"
+        writer.close()
 
 
 def test_what_is_no_request(server: Server) -> None:

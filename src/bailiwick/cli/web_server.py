@@ -1,7 +1,8 @@
 """The web server of an installation: one process that listens and watches, and the worker processes that answer.
 
 Uvicorn on uvloop: a request is parsed on the thread that runs it and handed to no other (docs/decisions/0012). What it
-lacks is added here: bounds on the head of a request, and on the time that its body takes.
+lacks is added here: bounds on the head of a request, and on the time that its body takes; and an answer goes out in one
+piece.
 """
 
 from __future__ import annotations
@@ -35,6 +36,42 @@ MOST_HEADER_FIELDS: Final = 100
 _KEEP_ALIVE_SECONDS: Final = 75
 _HEALTH_SECONDS: Final = 30
 _BACKLOG: Final = 2048
+
+
+class _AnswerTransport(asyncio.Transport):
+    """A connection as one answer writes to it: the head goes out with what follows it at once, which takes one system
+    call instead of two and wakes the client once; alone when nothing has followed before the event loop's next turn."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        """Writes the next piece; the first is the head."""
+        if self._head is None:
+            self._head = data
+            self._loop.call_soon(self._write_head)
+        elif self._head:
+            self._transport.writelines((self._head, data))
+            self._head = b""
+        else:
+            self._transport.write(data)
+
+    def _write_head(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Closes the connection once all is written."""
+        self._write_head()
+        self._transport.close()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -89,6 +126,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refusal = 431
         if self._refusal is None:
             super().on_headers_complete()
+            self.cycle.transport = _AnswerTransport(self.transport, self.loop)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
