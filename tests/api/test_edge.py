@@ -20,7 +20,9 @@ import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from bailiwick.api import asgi
 from bailiwick.cli.web_server import BoundedHttpProtocol
+from bailiwick.kernel.disconnect import EXTENSION, Disconnect
 from tests.api.accounts import Account, sign_up
 from tests.api.conftest import contract_client
 from tests.api.servers import Server, running_server
@@ -259,6 +261,42 @@ async def test_a_head_does_not_wait_for_its_body() -> None:
         head_arrived.set()
         assert await asyncio.wait_for(reader.read(), 20) == b"{}"
         writer.close()
+
+
+@pytest.mark.parametrize("size", [2, 70_000])
+async def test_who_leaves_while_work_is_under_way_ends_it(size: int) -> None:
+    async def application(scope: Any, receive: Any, _send: object) -> None:
+        called.set()
+        await asgi.read_body(scope, receive, most_bytes=size)
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            await asgi.until_disconnect(work(), scope)
+        except asyncio.CancelledError:
+            ended.set_result(task.cancelling())
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    called, begun = asyncio.Event(), asyncio.Event()
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async with _serving(application) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(_head("POST /", b"Content-Length: %d" % size))
+        await asyncio.wait_for(called.wait(), 20)
+        writer.write(b" " * size)
+        await asyncio.wait_for(begun.wait(), 20)
+        writer.close()
+        assert await asyncio.wait_for(ended, 20) == 0, "the task itself is not cancelled"
+
+
+async def test_who_left_before_the_work_began_ends_it() -> None:
+    disconnect = Disconnect()
+    disconnect.happened()
+    scope: Any = {"extensions": {EXTENSION: {"connection": disconnect}}}
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(asgi.until_disconnect(asyncio.sleep(60), scope))
 
 
 def test_what_is_no_request(server: Server) -> None:

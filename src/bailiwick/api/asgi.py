@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from litestar.types import Receive, Scope, Send
 
 from bailiwick.api.errors import HttpRefused
+from bailiwick.kernel.disconnect import EXTENSION, Disconnect
 from bailiwick.kernel.errors import InvalidInput
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -35,22 +36,22 @@ async def read_body(scope: Scope, receive: Receive, *, most_bytes: int) -> bytes
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def until_disconnect(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
+async def until_disconnect(work: Coroutine[Any, Any, Result], scope: Scope) -> Result:
     """Awaits work that may take long; cancels it when the caller goes, so that it is settled and its target stopped.
 
-    Raises CancelledError when the caller has gone. The body has been read before.
+    Raises CancelledError when the caller has gone, of which only our own web server tells.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(receive())
+    task = asyncio.current_task()
+    extension = (scope.get("extensions") or {}).get(EXTENSION)
+    if task is None or extension is None:
+        return await work
+    connection = cast("Disconnect", extension["connection"])
+    connection.watch(task.cancel)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-        return await task
+        return await work
     finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
+        if connection.unwatch():
+            task.uncancel()
 
 
 def is_being_cancelled() -> bool:

@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from bailiwick.cli.problems import told_in_a_line
+from bailiwick.kernel.disconnect import EXTENSION, Disconnect
 from bailiwick.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -87,12 +88,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
+        self._disconnect = Disconnect()
+        self._extensions: dict[str, dict[object, object]] = {EXTENSION: {"connection": self._disconnect}}
         self._timer = self.loop.call_later(self.head_seconds, self._refuse, 408)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
         self._forget_timer()
         super().connection_lost(exc)
+        self._disconnect.happened()
 
     def data_received(self, data: bytes) -> None:
         """Takes the next bytes of the connection."""
@@ -114,6 +118,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request has come."""
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
         self._is_in_head = True
 
     def on_headers_complete(self) -> None:
@@ -138,6 +143,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._forget_timer()
         if self._refusal is None:
             super().on_message_complete()
+            if not self.pipeline:  # a large body has paused it; that the client leaves is to be noticed
+                self.flow.resume_reading()
 
     def _forget_timer(self) -> None:
         if self._timer is not None:

@@ -70,7 +70,7 @@ async def _run(runs: AgentRuns, scope: Scope, receive: Receive) -> bytes:
     request = _decode(await asgi.read_body(scope, receive, most_bytes=_MOST_BODY_BYTES))
     override = None if request.system_prompt_override is msgspec.UNSET else request.system_prompt_override
     running = runs.run(caller, request.agent_id, request.message, override)
-    outcome = await (running if runs.model is None else asgi.until_disconnect(running, receive))
+    outcome = await (running if runs.model is None else asgi.until_disconnect(running, scope))
     return _encoder.encode(
         AgentRunResult(
             response=outcome.response,

@@ -77,7 +77,7 @@ class _Exchange:
         call = self._call(caller, content)
         streams = self.body.get("stream") and not self.endpoint.makes_embeddings
         work = self._stream(calls, call) if streams else self._whole(calls, call)
-        await asgi.until_disconnect(work, self.receive)
+        await asgi.until_disconnect(work, self.scope)
 
     async def _authenticate(self) -> Caller:
         if not self.headers.keys() & {"authorization", "x-api-key"}:
