@@ -26,11 +26,13 @@ from bailiwick.invocations.requests import InspectedText, Usage
 _json = msgspec.json.Encoder()
 
 
-class WholeAnswer(msgspec.Struct, frozen=True):
+class WholeAnswer(msgspec.Struct):
     """A whole answer before inspection, and header fields of the provider's."""
 
     body: dict[str, Any]
     headers: Mapping[str, str]
+    positions: list[Position] | None = None
+    """Where its texts stand, once that has been looked for."""
 
 
 class ModelResponse(msgspec.Struct, frozen=True):
@@ -104,7 +106,9 @@ class ModelAnswers(msgspec.Struct, frozen=True):
         return ModelResponse(content, answer.headers), hashlib.sha256(content).hexdigest()
 
     def _positions(self, answer: WholeAnswer) -> list[Position]:
-        try:
-            return response_positions(self.dialect, answer.body)
-        except InvalidBody:  # the model's fault, not the client's
-            raise AnswerUnreadable from None
+        if answer.positions is None:
+            try:
+                answer.positions = response_positions(self.dialect, answer.body)
+            except InvalidBody:  # the model's fault, not the client's
+                raise AnswerUnreadable from None
+        return answer.positions

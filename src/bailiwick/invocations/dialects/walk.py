@@ -60,7 +60,7 @@ class Places(msgspec.Struct, frozen=True):
     structure: frozenset[str]
     """Identifiers, enumerations, binary data, addresses: left as they are, whatever they hold."""
     envelope: frozenset[str]
-    """Objects and lists of objects of the dialect itself."""
+    """Objects and lists of objects of the dialect itself; plain words all."""
     schemas: frozenset[str] = frozenset()
     """JSON Schemas."""
     json_texts: frozenset[str] = frozenset()
@@ -82,13 +82,6 @@ def _is_word(key: str) -> bool:
     return len(key) <= 40 and key.isascii() and key.replace("_", "").isalpha()
 
 
-def _below(field: str, key: str | int) -> str:
-    if isinstance(key, int):
-        return f"{field}[{key}]"
-    shown = key if _is_word(key) else "*"
-    return f"{field}.{shown}" if field else shown
-
-
 class _Walker:
     """One walk; `found` is what it has met."""
 
@@ -107,23 +100,20 @@ class _Walker:
                 elif isinstance(value, (dict, list)):
                     self.envelope(value, here, place, depth + 1)
         elif isinstance(node, dict):
+            structure, envelope = self._places.structure, self._places.envelope
             signed = bool(node.get("signature")) or node.get("type") == "thinking"
             for key, value in node.items():
-                if key in self._places.structure and not self._is_text_after_all(node, key, value):
+                # A document of plain text is given as `data`, as binary ones are; some words (`format`) name a scalar
+                # here and an object of the dialect there.
+                if key in structure and not (
+                    (isinstance(value, dict) and key in envelope) or (key == "data" and node.get("type") == "text")
+                ):
                     continue
-                here, place = (*path, key), _below(field, key)
-                self._key(key, here, place)
+                here, place = self._entered(key, path, field)
                 if signed and key == "thinking" and isinstance(value, str):
                     self._text(value, here, place, is_read_only=True)
-                else:
+                elif value is not None:
                     self._member(key, value, here, place, depth)
-
-    def _is_text_after_all(self, node: dict[str, object], key: str, value: object) -> bool:
-        # A document of plain text is given as `data`, as binary ones are; some words (`format`) name a scalar here and
-        # an object of the dialect there.
-        return (key == "data" and node.get("type") == "text") or (
-            isinstance(value, dict) and key in self._places.envelope
-        )
 
     def _member(self, key: str, value: object, path: Path, field: str, depth: int) -> None:
         if isinstance(value, str):
@@ -149,8 +139,7 @@ class _Walker:
                 # Below `properties` a keyword may be a name; then its value is an object.
                 if key in skipped and not isinstance(value, dict):
                     continue
-                here, place = (*path, key), _below(field, key)
-                self._key(key, here, place)
+                here, place = self._entered(key, path, field)
                 self.free(value, here, place, depth + 1, skipped=skipped)
         elif isinstance(node, list):
             for index, value in enumerate(node):
@@ -175,9 +164,15 @@ class _Walker:
         if text:
             self.found.append(Position(path, text, field, is_read_only))
 
-    def _key(self, key: str, path: Path, field: str) -> None:
-        if not _is_word(key) and key:
-            self.found.append(Position((*path, Step.KEY), key, field))
+    def _entered(self, key: str, path: Path, field: str) -> tuple[Path, str]:
+        """Path and field of an object's member; its key is a position of its own unless it is a plain word."""
+        here = (*path, key)
+        if key in self._places.envelope or _is_word(key):
+            return here, f"{field}.{key}" if field else key
+        place = f"{field}.*" if field else "*"
+        if key:
+            self.found.append(Position((*here, Step.KEY), key, place))
+        return here, place
 
 
 def _check_depth(field: str, depth: int) -> None:
