@@ -10,7 +10,7 @@ import msgspec
 from bailiwick import registry
 from bailiwick.billing import Terms
 from bailiwick.identity import Caller
-from bailiwick.invocations.calls import Call, Outcome
+from bailiwick.invocations.calls import Call, Charging, Outcome
 from bailiwick.invocations.dispatch.templates import TemplateTarget
 from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import BaaRequired, TemplateNotFound, TenantNotFound
@@ -41,7 +41,7 @@ class AgentRuns(msgspec.Struct, frozen=True):
         InvocationBlocked, TargetUnavailable.
         """
         organization_id = caller.tenant
-        await self._charge(organization_id)
+        charge = await self._charge(organization_id)
         template = registry.TEMPLATES.get(agent_id)
         if template is None:
             raise TemplateNotFound
@@ -67,7 +67,7 @@ class AgentRuns(msgspec.Struct, frozen=True):
                 kind=AGENT_RUN,
                 target=target,
                 texts=texts,
-                charge=partial(self._charge, organization_id),
+                charge=Charging(charge, partial(self._charge, organization_id)),
                 stale=self.terms.forget,
             )
         )

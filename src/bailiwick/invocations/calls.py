@@ -83,6 +83,18 @@ PLAIN_TEXT: AnswerForm = _PlainText()
 """An answer that is one text."""
 
 
+class Charging:
+    """Where a call's money comes from: as it was read when the call was allowed, then as `read` tells each time."""
+
+    def __init__(self, known: Charge, read: Callable[[], Awaitable[Charge]]) -> None:
+        self._known: Charge | None = known
+        self._read = read
+
+    async def __call__(self) -> Charge:
+        known, self._known = self._known, None
+        return await self._read() if known is None else known
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """An invocation before admission."""
 

@@ -19,7 +19,8 @@ _SPOKEN: Mapping[Protocol, tuple[Dialect, ...]] = {
     "azure": (Dialect.CHAT,),
     "litellm": (Dialect.CHAT,),
 }
-_MOST_DERIVED = 1024
+MOST_DERIVED = 1024
+"""Names of models, made from wildcards, of which what belongs to them is kept."""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +119,7 @@ class ModelList(msgspec.Struct, frozen=True):
         for pattern in patterns:
             if (match := _expression(pattern).fullmatch(name)) is not None:
                 found = [_derived(deployment, name, match) for deployment in self.models[pattern]]
-                if len(self.derived) >= _MOST_DERIVED:  # callers choose the names
+                if len(self.derived) >= MOST_DERIVED:  # callers choose the names
                     self.derived.clear()
                 self.derived[name] = found
                 return found

@@ -22,7 +22,7 @@ from bailiwick.invocations.answer_cache import (
     cache_directives,
     request_hash,
 )
-from bailiwick.invocations.calls import Outcome
+from bailiwick.invocations.calls import Charging, Outcome
 from bailiwick.invocations.dialects import (
     Dialect,
     InvalidBody,
@@ -34,7 +34,7 @@ from bailiwick.invocations.dialects import (
 )
 from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import BudgetExhausted, ModelNotAllowed
-from bailiwick.invocations.model_terms import ModelTermsCache, narrowest_limit, own_session, virtual_key_of
+from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache, narrowest_limit, own_session, virtual_key_of
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prepared_calls import EMBEDDINGS, ModelCall, PreparedCall
 from bailiwick.invocations.requests import Charge
@@ -146,27 +146,27 @@ class ModelCalls(msgspec.Struct, frozen=True):
     ) -> PreparedCall:
         """The call, when its key may make it. Raises ModelNotAllowed."""
         session_name = call.session_name or own_session(call.caller)
-        charge = partial(self._charge, call.caller, session_name, model)
-        await charge()
+        terms = await self._terms(call.caller, session_name, model)
         prepared = PreparedCall(
             call=call,
             kind=kind,
             model=model,
             session_name=session_name,
             body=body,
-            charge=charge,
+            charge=Charging(terms.charge, partial(self._charge, call.caller, session_name, model)),
+            allowed_by=terms,
             upstreams=self.upstreams,
             terms=self.terms,
             **bounds,
         )
-        prepared.place = await self._place(prepared)
+        prepared.place = self._place(prepared)
         return prepared
 
-    async def _place(self, prepared: PreparedCall) -> CachePlace | None:
+    def _place(self, prepared: PreparedCall) -> CachePlace | None:
         """Where the answer is kept; None when the call's key has no cache, or the call is none to be repeated."""
         caller, body = prepared.call.caller, prepared.body
         key_id = virtual_key_of(caller)
-        if key_id is None or not (await self.terms.get(caller, prepared.session_name)).cache_seconds:
+        if key_id is None or not prepared.allowed_by.cache_seconds:
             return None
         if prepared.kind == Dialect.RESPONSES and any(body.get(member) for member in _CHANGES_PROVIDER):
             return None
@@ -232,7 +232,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
     async def _expected(self, prepared: PreparedCall) -> int:
         """How much output admission will probably grant: a refusal is a trace of its own, and not worth one that is
         foreseen and then taken back. A call that nothing is left for is refused by admission itself."""
-        left = (await self.terms.get(prepared.call.caller, prepared.session_name)).left_micros
+        left = prepared.allowed_by.left_micros
         worst = self.upstreams.worst_case_micros(prepared.model, prepared.input_tokens, prepared.output_tokens)
         if left is None or worst <= left:
             return prepared.output_tokens
@@ -250,6 +250,10 @@ class ModelCalls(msgspec.Struct, frozen=True):
 
     async def _charge(self, caller: Caller, session_name: str, model: str) -> Charge:
         """Where a call's money comes from. Raises ModelNotAllowed."""
+        return (await self._terms(caller, session_name, model)).charge
+
+    async def _terms(self, caller: Caller, session_name: str, model: str) -> ModelTerms:
+        """The terms of a call. Raises ModelNotAllowed."""
         terms = await self.terms.get(caller, session_name)
         if not terms.allows(model):
             # Admission corrects terms of yesterday that allow too much; a refusal comes before it, so look again.
@@ -257,7 +261,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
             terms = await self.terms.get(caller, session_name)
             if not terms.allows(model):
                 raise ModelNotAllowed
-        return terms.charge
+        return terms
 
 
 def _for_provider(call: ModelCall) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.embedding_target import EmbeddingAnswers, EmbeddingTarget
 from bailiwick.invocations.inspection import GATEWAY
 from bailiwick.invocations.model_target import ModelAnswers, ModelTarget
-from bailiwick.invocations.model_terms import ModelTermsCache
+from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache
 from bailiwick.invocations.relaying import inspected
 from bailiwick.invocations.requests import Charge
 from bailiwick.invocations.running import Running
@@ -62,6 +62,8 @@ class PreparedCall(msgspec.Struct, kw_only=True):
     asked_tokens: int = 0
     """Output tokens that it asks for."""
     charge: Callable[[], Awaitable[Charge]]
+    allowed_by: ModelTerms
+    """The terms that it was allowed by."""
     upstreams: Upstreams
     terms: ModelTermsCache
     place: CachePlace | None = None

@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from bailiwick.invocations.deployments import Deployment, ModelList
+from bailiwick.invocations.deployments import MOST_DERIVED, Deployment, ModelList
 from bailiwick.invocations.dialects import Dialect, InvalidBody, Untranslatable, error_body, translate_error
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.wire import NoAnswer, Refusal
@@ -78,6 +78,8 @@ class Router:
         self._clock = clock
         self._random = chance or random.Random()  # noqa: S311 - spreads load
         self._cool_until: dict[str, float] = {}
+        self._reachable: dict[str, Sequence[Deployment]] = {}
+        """What `deployments` found, which is asked several times for each call."""
 
     def chain(self, model: str) -> Sequence[str]:
         """The names that a call of `model` may end up with, its own first."""
@@ -89,9 +91,15 @@ class Router:
 
     def deployments(self, model: str) -> Sequence[Deployment]:
         """Every deployment that a call of `model` may reach; none for an unknown model."""
-        if not self.models.find(model):
-            return ()
-        return [deployment for name in self.chain(model) for deployment in self.models.find(name)]
+        known = self._reachable.get(model)
+        if known is None:
+            if not self.models.find(model):
+                return ()
+            known = [deployment for name in self.chain(model) for deployment in self.models.find(name)]
+            if len(self._reachable) >= MOST_DERIVED:  # callers choose the names
+                self._reachable.clear()
+            self._reachable[model] = known
+        return known
 
     async def run(
         self, model: str, client: Dialect, ask: Callable[[Deployment, float], Awaitable[_Answer]]
