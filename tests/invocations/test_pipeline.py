@@ -75,6 +75,27 @@ async def test_phi_reaches_no_model_and_costs_nothing(
     await books_are_clean()
 
 
+async def test_what_admission_refuses_is_refused_whatever_its_input_holds(
+    db: object, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    tenant = await make_tenant(billing.Plan.PILOT)
+    dear = model.deployment(max_output_tokens=1_000_000_000, input_price=0.0)
+    with pytest.raises(AllowanceExhausted):
+        await pipeline.invoke(chat(tenant, dear, exchange, "His SSN is 536-22-8726"))
+    row = await tenant.last()
+    assert (row["status"], row["error_code"]) == ("refused", "insufficient_funds")
+    assert model.requests == []
+
+
+async def test_an_input_too_long_to_be_inspected_ahead_is_inspected_after_admission(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
+) -> None:
+    with pytest.raises(InvocationBlocked):
+        await pipeline.invoke(chat(tenant, model.deployment(), exchange, "word " * 5_000 + "His SSN is 536-22-8726"))
+    assert model.requests == []
+    assert (await tenant.last())["status"] == "blocked"
+
+
 async def test_a_secret_reaches_the_model_masked_and_an_answer_leaves_masked(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:

@@ -116,6 +116,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The most tokens that the call may use, where budgets count them."""
     begun: Callable[[Running], None] | None = None
     """Told when the call has been admitted."""
+    answered: Callable[[Any], None] | None = None
+    """Told the `response` of a whole answer while its settlement is on its way, to make it ready for going out."""
     session_name: str | None = None
     trace_parent: str | None = None
     """The caller's W3C `traceparent`."""

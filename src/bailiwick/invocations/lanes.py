@@ -68,9 +68,9 @@ class Lane:
             raise Unavailable("The server is stopping.")
         return cast("asyncio.Future[Admitted]", self._batcher.put(item))
 
-    async def settle(self, item: Settlement) -> None:
-        """Returns when the settlement is on disk. Raises HoldExpired and Unavailable."""
-        await self._batcher.put(item)
+    def settle(self, item: Settlement) -> asyncio.Future[None]:
+        """The same for a settlement; the future is done when it is on disk, or raises HoldExpired or Unavailable."""
+        return cast("asyncio.Future[None]", self._batcher.put(item))
 
     async def _connected(self) -> _Connection:
         if self._connection is None or self._connection.is_closed():

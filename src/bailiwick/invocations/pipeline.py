@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import NoReturn
 from uuid import UUID
@@ -36,7 +36,7 @@ from bailiwick.invocations.measures import measure
 from bailiwick.invocations.records import Record, record
 from bailiwick.invocations.relaying import RelayedEvents
 from bailiwick.invocations.requests import Admission, Admitted, Decision, Inspection, Status
-from bailiwick.invocations.running import Running
+from bailiwick.invocations.running import Running, inspected_ahead
 from bailiwick.invocations.spans import trace_invocation
 from bailiwick.kernel.database import Database
 from bailiwick.kernel.errors import BailiwickError
@@ -81,7 +81,7 @@ class Pipeline:
         Raises as `invoke`, also out of the events.
         """
         with self._counted():
-            running = self._begin(call, *await self._admit(call))
+            running = self._begin(call, await self._admit(call))
             upstream = contextlib.AsyncExitStack()
             try:
                 await running.inspect(call.texts)
@@ -148,7 +148,7 @@ class Pipeline:
                 self._idle.set()
 
     async def _invoke(self, call: Call) -> Outcome:
-        running = self._begin(call, *await self._admit(call))
+        running = self._begin(call, await self._admit(call))
         try:
             await running.inspect(call.texts)
             with running.cuts.section():
@@ -162,13 +162,14 @@ class Pipeline:
                 raise
             raise TargetUnavailable from error
         running.timeline.answered = time.time_ns()
-        kept = await self._settle(call, running, output_hash=output_hash)
+        told = None if call.answered is None else partial(call.answered, response)
+        kept = await self._settle(call, running, output_hash=output_hash, meanwhile=told)
         return Outcome(response=response, decision=running.decision, usage=running.usage, record=kept)
 
-    def _begin(self, call: Call, admission: Admission, admitted: Admitted) -> Running:
+    def _begin(self, call: Call, running: Running) -> Running:
         """Keeps an admitted invocation within reach of kill switches, until it is settled."""
-        running = self._running[admission.id] = Running(admission, admitted, call.policy)
-        if self.kill_switches.stops(admission):  # engaged while it was being admitted
+        self._running[running.admission.id] = running
+        if self.kill_switches.stops(running.admission):  # engaged while it was being admitted
             running.cuts.cut(KilledBySwitch())
         if call.begun is not None:
             call.begun(running)
@@ -208,7 +209,9 @@ class Pipeline:
             running.decide(Decision.KILL)
         await self._settle(call, running, error=error)
 
-    async def _admit(self, call: Call) -> tuple[Admission, Admitted]:
+    async def _admit(self, call: Call) -> Running:
+        """Admits a call. Its input is inspected while the database decides; what it refuses was inspected in vain."""
+        inspected: Inspection | None = None
         started, started_ns = time.perf_counter(), time.time_ns()
         amount = call.target.worst_case_micros(call.texts)
         for attempt in range(3):
@@ -230,6 +233,9 @@ class Pipeline:
             )
             future = self._lane.admit(item)
             try:
+                await asyncio.sleep(0)  # the admission is on its way after that
+                if inspected is None:
+                    inspected = inspected_ahead(call.texts, call.policy)
                 admitted = await asyncio.shield(future)
             except asyncio.CancelledError:
                 # The caller went away while its admission was being written: give the hold back once it stands.
@@ -242,7 +248,7 @@ class Pipeline:
                     raise
                 call.stale(call.organization_id)
                 continue
-            return item, admitted
+            return Running(item, admitted, call.policy, inspected)
         raise AssertionError("unreachable")
 
     async def _return_hold(self, call: Call, item: Admission, future: asyncio.Future[Admitted]) -> None:
@@ -255,8 +261,15 @@ class Pipeline:
         await self._settle(call, running, error=Cancelled())
 
     async def _settle(
-        self, call: Call, running: Running, *, output_hash: str | None = None, error: BaseException | None = None
+        self,
+        call: Call,
+        running: Running,
+        *,
+        output_hash: str | None = None,
+        error: BaseException | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> Record:
+        """Hands over what an invocation ended with and waits until it is written; does `meanwhile` in the meantime."""
         self._running.pop(running.admission.id, None)
         latency_ms = round((time.perf_counter() - running.started) * 1000)
         status, error_code = _ended(error)
@@ -273,15 +286,22 @@ class Pipeline:
             latency_ms=latency_ms,
             context=call.context,
         )
-        measure(
-            kind=call.kind,
-            target=call.target.name,
-            status=status,
-            decision=inspection.decision,
-            usage=usage,
-            latency_ms=latency_ms,
-        )
-        await self._lane.settle(kept.settlement)
+        settled = self._lane.settle(kept.settlement)
+        try:
+            await asyncio.sleep(0)  # the settlement is on its way after that; what follows need not wait for it
+            measure(
+                kind=call.kind,
+                target=call.target.name,
+                status=status,
+                decision=inspection.decision,
+                usage=usage,
+                latency_ms=latency_ms,
+            )
+            if meanwhile is not None:
+                meanwhile()
+            await settled
+        finally:
+            settled.cancel()  # once it is done that changes nothing
         trace_invocation(
             running.timeline,
             admission=running.admission,

@@ -15,7 +15,7 @@ from bailiwick.invocations.dialects import Dialect, EventParser, Position
 from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.embedding_target import EmbeddingAnswers, EmbeddingTarget
 from bailiwick.invocations.inspection import GATEWAY
-from bailiwick.invocations.model_target import ModelAnswers, ModelTarget
+from bailiwick.invocations.model_target import ModelAnswers, ModelResponse, ModelTarget
 from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache
 from bailiwick.invocations.relaying import inspected
 from bailiwick.invocations.requests import Charge
@@ -42,6 +42,8 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     context: Mapping[str, object] | None = None
     begun: Callable[[Running], None] | None = None
     """Told when the call has been admitted."""
+    answered: Callable[[ModelResponse], None] | None = None
+    """Told a whole answer while its settlement is on its way (`Call.answered`)."""
     cached: Callable[[bool], None] | None = None
     """Told whether the answer comes from the cache, when the key has one."""
 
@@ -116,6 +118,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
             "policy": GATEWAY,
             "hashed_input": call.text,
             "begun": self._begun,
+            "answered": call.answered,
             "session_name": self.session_name,
             "trace_parent": call.headers.get("traceparent"),
             "context": call.context,

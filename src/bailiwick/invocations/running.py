@@ -16,13 +16,32 @@ from bailiwick.invocations.spans import Timeline
 
 _MUCH = 100_000
 """Code points that take some milliseconds to inspect."""
+_LITTLE = 8_000
+"""Code points that are inspected in less time than an admission takes."""
 _STRICTNESS = {decision: rank for rank, decision in enumerate(Decision)}
+
+
+def inspected_ahead(texts: Sequence[InspectedText], policy: InspectionPolicy) -> Inspection | None:
+    """The inspection of an input before it is known whether it is admitted, as far as that costs little; None: it is to
+    be inspected after admission, as one whose inspection fails, since the failure is recorded then."""
+    if sum(len(inspected.text) for inspected in texts) > _LITTLE:
+        return None
+    try:
+        return inspect(texts, policy)
+    except Exception:
+        return None
 
 
 class Running:
     """One invocation between admission and settlement."""
 
-    def __init__(self, admission: Admission, admitted: Admitted, policy: InspectionPolicy) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        admitted: Admitted,
+        policy: InspectionPolicy,
+        inspected: Inspection | None = None,
+    ) -> None:
         self.admission = admission
         self.admitted = admitted
         self.policy = policy
@@ -31,6 +50,7 @@ class Running:
         self.started = admission.started
         self.timeline = Timeline(started=admission.started_ns, admitted=time.time_ns())
         self.cuts = Cuttable()
+        self._inspected = inspected
 
     @property
     def decision(self) -> Decision:
@@ -39,7 +59,9 @@ class Running:
 
     async def inspect(self, texts: Sequence[InspectedText]) -> None:
         """Inspects the input. Raises InvocationBlocked and DlpUnavailable."""
-        if len(texts) > 1 and sum(len(inspected.text) for inspected in texts) > _MUCH:
+        if self._inspected is not None:
+            self.incoming = self._inspected
+        elif len(texts) > 1 and sum(len(inspected.text) for inspected in texts) > _MUCH:
             # A long conversation takes tens of milliseconds; the other calls of this process go on meanwhile.
             self.incoming = await asyncio.to_thread(inspect, texts, self.policy)
         else:

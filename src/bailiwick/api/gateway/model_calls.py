@@ -65,6 +65,7 @@ class _Exchange:
         self.running: RunningCall | None = None
         self.from_cache: bool | None = None
         self.has_begun = False
+        self.answer_headers: list[tuple[bytes, bytes]] = []
 
     async def answer(self, calls: ModelCalls) -> None:
         """Everything but the rendering of errors before the first byte."""
@@ -118,6 +119,7 @@ class _Exchange:
             most_micros=call_headers.most_micros(self.headers, self.body),
             context=call_headers.context_of(self.headers, self.body) or None,
             begun=self._begun,
+            answered=self._answered,
             cached=self._cached,
         )
 
@@ -132,16 +134,18 @@ class _Exchange:
 
     async def _whole(self, calls: ModelCalls, call: ModelCall) -> None:
         outcome = await (calls.embed(call) if self.endpoint.makes_embeddings else calls.complete(call))
-        response: ModelResponse = outcome.response
-        returned = 0 if self.running is None else self.running.admission.amount_micros - outcome.usage.cost_micros
-        headers = [
+        self.has_begun = True
+        await asgi.send_whole(self.send, 200, self.answer_headers, outcome.response.content)
+
+    def _answered(self, response: ModelResponse) -> None:
+        running = self.running
+        returned = 0 if running is None else running.admission.amount_micros - running.usage.cost_micros
+        self.answer_headers = [
             *_JSON,
-            *call_headers.told(self.running, returned_micros=max(0, returned)),
+            *call_headers.told(running, returned_micros=max(0, returned)),
             *self._of_cache(),
             *_encoded(response.headers),
         ]
-        self.has_begun = True
-        await asgi.send_whole(self.send, 200, headers, response.content)
 
     async def _stream(self, calls: ModelCalls, call: ModelCall) -> None:
         theirs: dict[str, str] = {}
