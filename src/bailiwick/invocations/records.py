@@ -92,7 +92,7 @@ def record(
             audit_uuid,
             action=f"invocation.{status.value}",
             actor=admission.caller.subject,
-            subject=encode(Prefix.TRACE, admission.id),
+            subject=facts["invocation_id"],
             attributes={
                 "kind": call_kind,
                 "target": admission.target_name,

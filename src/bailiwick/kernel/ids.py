@@ -65,11 +65,14 @@ def time_of(identifier: UUID) -> datetime:
 
 def encode(prefix: Prefix, identifier: UUID) -> str:
     """``<prefix>_<26 characters>`` of a UUID."""
-    number = identifier.int
-    parts = []
-    for shift in (120, 110, 100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 0):
-        parts.append(_PAIRS[(number >> shift) & 1023])
-    return f"{prefix.value}_{''.join(parts)}"
+    pairs, number = _PAIRS, identifier.int
+    # Written out: a loop takes half as long again, and every call makes several ids.
+    return (
+        f"{prefix}_{pairs[number >> 120]}{pairs[number >> 110 & 1023]}{pairs[number >> 100 & 1023]}"
+        f"{pairs[number >> 90 & 1023]}{pairs[number >> 80 & 1023]}{pairs[number >> 70 & 1023]}"
+        f"{pairs[number >> 60 & 1023]}{pairs[number >> 50 & 1023]}{pairs[number >> 40 & 1023]}"
+        f"{pairs[number >> 30 & 1023]}{pairs[number >> 20 & 1023]}{pairs[number >> 10 & 1023]}{pairs[number & 1023]}"
+    )
 
 
 def decode(prefix: Prefix, text: str) -> UUID | None:

@@ -12,6 +12,7 @@ import ipaddress
 import json as jsonlib
 import socket
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,6 +54,28 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
+@lru_cache(maxsize=1024)  # the same few URLs over and over; what is refused is not kept
+def _check(url: str, allowed: frozenset[str]) -> None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise AddressRefused("this is not a URL") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise AddressRefused("only http and https URLs may be called")
+    if parts.username is not None or parts.password is not None:
+        raise AddressRefused("a URL may not carry credentials")
+    port = port or (443 if parts.scheme == "https" else 80)
+    if host in allowed or f"{host}:{port}" in allowed:
+        return
+    try:
+        public = is_public(host)
+    except ValueError:  # a name
+        return
+    if not public:
+        raise AddressRefused(f"{host} may not be called: it is not an address of the public internet")
+
+
 class _GuardedResolver(AbstractResolver):
     def __init__(self, allowed: frozenset[str]) -> None:
         self._inner = ThreadedResolver()
@@ -90,24 +113,7 @@ class Outbound:
 
         Names are checked when they are connected to. Raises AddressRefused.
         """
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            raise AddressRefused("this is not a URL") from None
-        if parts.scheme not in ("http", "https") or not host:
-            raise AddressRefused("only http and https URLs may be called")
-        if parts.username is not None or parts.password is not None:
-            raise AddressRefused("a URL may not carry credentials")
-        port = port or (443 if parts.scheme == "https" else 80)
-        if host in self._allowed or f"{host}:{port}" in self._allowed:
-            return
-        try:
-            public = is_public(host)
-        except ValueError:  # a name
-            return
-        if not public:
-            raise AddressRefused(f"{host} may not be called: it is not an address of the public internet")
+        _check(url, self._allowed)
 
     @property
     def session(self) -> aiohttp.ClientSession:
