@@ -45,10 +45,6 @@ class Batcher(Generic[Item, Answer]):
             self._task = asyncio.create_task(self._run())
         return future
 
-    async def submit(self, item: Item) -> Answer:
-        """Writes `item` with whatever else is waiting and returns its answer. Raises Unavailable when closed."""
-        return await self.put(item)
-
     async def _run(self) -> None:
         try:
             while self._waiting:
