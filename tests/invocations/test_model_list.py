@@ -306,3 +306,25 @@ def test_two_accounts_at_one_place_are_left_alone_each_for_itself(tmp_path: Path
     assert len({one.key, two.key, models.find("c")[0].key}) == 3
     assert models.find("b")[0].key == one.key
     assert "one" not in one.key
+
+
+def test_what_a_deployment_really_is(tmp_path: Path) -> None:
+    content = """
+model_list:
+  - model_name: renamed
+    litellm_params: {model: azure/our-own, api_base: "https://example.openai.azure.com"}
+    model_info: {base_model: azure/gpt-4o-mini}
+  - model_name: stranger
+    litellm_params: {model: openai/gpt-4o, api_base: "http://127.0.0.1:9"}
+    model_info: {custom_tokenizer: {identifier: acme/tokenizer}}
+  - model_name: cached
+    litellm_params:
+      model: anthropic/claude-sonnet-4-5
+      cache_creation_input_token_cost: 4e-6
+      cache_creation_input_token_cost_above_1hr: 7e-6
+"""
+    listed = load_models(write(tmp_path, content))
+    renamed, stranger, cached = (listed.models[name][0] for name in ("renamed", "stranger", "cached"))
+    assert (renamed.model, renamed.known_model, renamed.encoding) == ("our-own", "gpt-4o-mini", "o200k_base")
+    assert (stranger.known_model, stranger.encoding) == ("gpt-4o", None)
+    assert (cached.cache_write_price, cached.hour_cache_write_price) == (4e-6, 7e-6)

@@ -29,6 +29,7 @@ def a_deployment(
     output_price: float | None = None,
     cached_input_price: float | None = None,
     cache_write_price: float | None = None,
+    hour_cache_write_price: float | None = None,
     reasoning_price: float | None = None,
 ) -> Deployment:
     return Deployment(
@@ -41,6 +42,7 @@ def a_deployment(
         output_price=output_price,
         cached_input_price=cached_input_price,
         cache_write_price=cache_write_price,
+        hour_cache_write_price=hour_cache_write_price,
         reasoning_price=reasoning_price,
     )
 
@@ -106,6 +108,36 @@ def test_cached_tokens_have_the_published_price() -> None:
     assert cost_micros(opus, 1_000_000, 0, cached_input=1_000_000) == 1_500_000
     assert cost_micros(opus, 1_000_000, 0, cache_write=1_000_000) == 18_750_000
     assert worst_case_micros(opus, 1_000_000, 0) == 18_750_000
+    # For an hour 30 USD: twice the price of input.
+    assert cost_micros(opus, 1_000_000, 0, cache_write=1_000_000, hour_cache_write=1_000_000) == 30_000_000
+    assert (
+        cost_micros(opus, 1_000_000, 0, cache_write=800_000, hour_cache_write=300_000)
+        == 3_000_000 + 9_375_000 + 9_000_000
+    )
+    assert worst_case_micros(opus, 1_000_000, 0, caches_an_hour=True) == 30_000_000
+
+
+def test_an_hour_of_cache_has_the_lists_price_or_twice_that_of_input() -> None:
+    own = a_deployment(input_price=1e-6, cache_write_price=1.25e-6)
+    assert cost_micros(own, 1000, 0, cache_write=1000, hour_cache_write=1000) == 2000
+    own = a_deployment(input_price=1e-6, cache_write_price=1.25e-6, hour_cache_write_price=3e-6)
+    assert cost_micros(own, 1000, 0, cache_write=1000, hour_cache_write=1000) == 3000
+    assert affordable_output_tokens(own, 1000, 3000, caches_an_hour=True) == 0
+    assert affordable_output_tokens(own, 1000, 3000) > 0
+    # Without a price of its own all input costs what input costs.
+    assert cost_micros(a_deployment(input_price=1e-6), 1000, 0, cache_write=1000, hour_cache_write=1000) == 1000
+
+
+def test_the_name_that_an_azure_deployment_stands_for_is_priced() -> None:
+    azure = Deployment(
+        name="m",
+        provider="azure",
+        model="our-own",
+        base_model="gpt-4o-mini",
+        protocol="azure",
+        base_url="https://example.com",
+    )
+    assert token_prices(azure) == token_prices(a_deployment())
 
 
 def test_long_inputs_have_the_published_price() -> None:
@@ -139,14 +171,14 @@ _tokens = st.integers(0, 400_000)
 _own = st.none() | _prices
 
 
-@given(st.sampled_from(_MODELS), st.tuples(*[_own] * 5), st.tuples(*[_tokens] * 5), st.integers(0, 10**9))
+@given(st.sampled_from(_MODELS), st.tuples(*[_own] * 6), st.tuples(*[_tokens] * 6), st.integers(0, 10**9))
 def test_no_call_costs_more_than_what_was_held_for_its_tokens(
     model: tuple[str, str],
     own: tuple[float | None, ...],
     counts: tuple[int, ...],
     more: int,
 ) -> None:
-    input_tokens, output_tokens, cached, written, thought = counts
+    input_tokens, output_tokens, cached, written, for_an_hour, thought = counts
     deployment = a_deployment(
         *model,
         input_price=own[0],
@@ -154,12 +186,23 @@ def test_no_call_costs_more_than_what_was_held_for_its_tokens(
         cached_input_price=own[2],
         cache_write_price=own[3],
         reasoning_price=own[4],
+        hour_cache_write_price=own[5],
     )
-    cost = cost_micros(
-        deployment, input_tokens, output_tokens, cached_input=cached, cache_write=written, reasoning=thought
-    )
-    assert 0 <= cost <= worst_case_micros(deployment, input_tokens, output_tokens)
-    assert cost <= worst_case_micros(deployment, input_tokens + more, output_tokens + more)
+    for caches_an_hour in (False, True):
+        cost = cost_micros(
+            deployment,
+            input_tokens,
+            output_tokens,
+            cached_input=cached,
+            cache_write=written,
+            hour_cache_write=for_an_hour if caches_an_hour else 0,
+            reasoning=thought,
+        )
+        held = worst_case_micros(deployment, input_tokens, output_tokens, caches_an_hour=caches_an_hour)
+        assert 0 <= cost <= held
+        assert held <= worst_case_micros(
+            deployment, input_tokens + more, output_tokens + more, caches_an_hour=caches_an_hour
+        )
 
 
 @given(st.sampled_from(_MODELS), _own, _own, _tokens, st.integers(0, 10**8))

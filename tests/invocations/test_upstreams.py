@@ -284,6 +284,31 @@ async def test_writing_to_the_providers_cache_costs_more(model: ModelServer, exc
     assert (usage.input_tokens, usage.cost_micros, usage.raw_cost_micros) == (1400, 1000 + 800 + 100, None)
 
 
+@pytest.mark.parametrize("ends_with_all", [True, False])
+async def test_an_hour_of_the_providers_cache_costs_more_still(
+    model: ModelServer, exchange: Exchange, ends_with_all: bool
+) -> None:
+    told = {"input_tokens": 1000, "cache_creation_input_tokens": 400, "cache_read_input_tokens": 0}
+    first = {**told, "cache_creation": {"ephemeral_5m_input_tokens": 100, "ephemeral_1h_input_tokens": 300}}
+    answer = whole(MESSAGES, "Hello.")
+    answer["usage"] = {**first, "output_tokens": 50}
+    model.answer = answering(answer)
+    deployment = speaking(model, MESSAGES, cache_write_price=1.25e-6)
+    usage = Usage()
+    await complete(exchange, deployment, a_request(MESSAGES), usage)
+    assert (usage.input_tokens, usage.cost_micros) == (1400, 1000 + 125 + 600 + 100)
+    message = {**answer, "content": [], "usage": {**first, "output_tokens": 1}}
+    end = {**(told if ends_with_all else {}), "output_tokens": 50}  # without the parts of what is cached
+    model.answer = sending(
+        event({"type": "message_start", "message": message}, "message_start"),
+        event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": end}, "message_delta"),
+        event({"type": "message_stop"}, "message_stop"),
+    )
+    usage = Usage()
+    await read(upstreams_of(exchange, deployment), a_request(MESSAGES, stream=True), usage)
+    assert (usage.input_tokens, usage.output_tokens, usage.cost_micros) == (1400, 50, 1000 + 125 + 600 + 100)
+
+
 async def test_thinking_is_output_with_a_price_of_its_own(model: ModelServer, exchange: Exchange) -> None:
     answer = whole(CHAT, "Hello.")
     answer["usage"]["completion_tokens_details"] = {"reasoning_tokens": 30}

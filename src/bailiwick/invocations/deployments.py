@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from bailiwick.invocations.dialects import Dialect
+from bailiwick.invocations.encodings import Encoding, encoding_of
 
 Protocol = Literal["openai", "anthropic", "azure", "litellm"]
 """How a provider's servers are addressed; `litellm`: by the library of that name."""
@@ -31,6 +32,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     """The provider's name of the model."""
+    base_model: str | None = None
+    """The model that it is, where `model` is no more than a name for it (Azure)."""
+    has_own_tokenizer: bool = False
+    """Whether the model list says that its tokenizer is not that of the model whose name it has."""
     protocol: Protocol
     base_url: str
     api_key: str | None = None
@@ -43,6 +48,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     output_price: float | None = None
     cached_input_price: float | None = None
     cache_write_price: float | None = None
+    hour_cache_write_price: float | None = None
     reasoning_price: float | None = None
     max_input_tokens: int | None = None
     max_output_tokens: int = 4096
@@ -67,6 +73,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         """What tells this deployment from others, for its circuit breaker and cooldown."""
         account = f"#{self.account}" if self.account else ""
         return f"{self.provider}/{self.pattern or self.model}@{self.base_url}{account}"
+
+    @property
+    def known_model(self) -> str:
+        """The name by which its price and its tokenizer are known."""
+        return self.model if self.base_model is None else self.base_model
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """Its tokenizer; None when nobody knows it."""
+        return None if self.has_own_tokenizer else encoding_of(self.provider, self.known_model)
 
     @property
     def speaks(self) -> tuple[Dialect, ...]:

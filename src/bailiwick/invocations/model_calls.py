@@ -27,9 +27,9 @@ from bailiwick.invocations.dialects import (
     Dialect,
     InvalidBody,
     embedding_positions,
-    embedding_tokens_bound,
-    input_tokens_bound,
+    embedding_prompt,
     output_bound,
+    prompt_of,
     request_positions,
 )
 from bailiwick.invocations.dispatch.upstreams import Upstreams
@@ -37,6 +37,7 @@ from bailiwick.invocations.errors import BudgetExhausted, ModelNotAllowed
 from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache, narrowest_limit, own_session, virtual_key_of
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prepared_calls import EMBEDDINGS, ModelCall, PreparedCall
+from bailiwick.invocations.prompt_counts import most_input_tokens
 from bailiwick.invocations.requests import Charge
 
 KINDS: Mapping[Dialect, str] = {Dialect.CHAT: "chat", Dialect.MESSAGES: "messages", Dialect.RESPONSES: "responses"}
@@ -99,13 +100,14 @@ class ModelCalls(msgspec.Struct, frozen=True):
         if not any(place.embeds and place.protocol != "anthropic" for place in self.upstreams.deployments(model)):
             raise InvalidBody("model", "this model makes no embeddings")
         body = _for_provider(call)
+        positions, prompt = embedding_positions(body), embedding_prompt(body)
         prepared = await self._allowed(
             call,
             EMBEDDINGS,
             model,
             body,
-            positions=embedding_positions(body),
-            input_tokens=embedding_tokens_bound(body),
+            positions=positions,
+            input_tokens=await most_input_tokens(prompt, self.upstreams.readers(model).encodings),
         )
         if (kept := await self._found(prepared)) is not None:
             return await self.pipeline.invoke(prepared.repeating(kept))
@@ -129,13 +131,17 @@ class ModelCalls(msgspec.Struct, frozen=True):
         body = _for_provider(call)
         choices = _choices(call.dialect, body)
         asked = output_bound(call.dialect, body) or self.upstreams.most_output_tokens(model) * choices
+        positions = request_positions(call.dialect, body)
+        readers = self.upstreams.readers(model)
+        prompt = prompt_of(call.dialect, body, for_anthropic=readers.are_anthropic)
         return await self._allowed(
             call,
             KINDS[call.dialect],
             model,
             body,
-            positions=request_positions(call.dialect, body),
-            input_tokens=input_tokens_bound(call.dialect, body),
+            positions=positions,
+            input_tokens=await most_input_tokens(prompt, readers.encodings),
+            caches_an_hour=prompt.caches_an_hour,
             output_tokens=asked,
             asked_tokens=asked,
             choices=choices,
@@ -227,13 +233,20 @@ class ModelCalls(msgspec.Struct, frozen=True):
             prepared.output_tokens = min(prepared.output_tokens, affordable)
 
     def _output_for(self, prepared: PreparedCall, micros: int) -> int:
-        return self.upstreams.affordable_output_tokens(prepared.model, prepared.input_tokens, micros)
+        return self.upstreams.affordable_output_tokens(
+            prepared.model, prepared.input_tokens, micros, caches_an_hour=prepared.caches_an_hour
+        )
 
     async def _expected(self, prepared: PreparedCall) -> int:
         """How much output admission will probably grant: a refusal is a trace of its own, and not worth one that is
         foreseen and then taken back. A call that nothing is left for is refused by admission itself."""
         left = prepared.allowed_by.left_micros
-        worst = self.upstreams.worst_case_micros(prepared.model, prepared.input_tokens, prepared.output_tokens)
+        worst = self.upstreams.worst_case_micros(
+            prepared.model,
+            prepared.input_tokens,
+            prepared.output_tokens,
+            caches_an_hour=prepared.caches_an_hour,
+        )
         if left is None or worst <= left:
             return prepared.output_tokens
         left = (await narrowest_limit(prepared.call.caller, prepared.session_name)).left

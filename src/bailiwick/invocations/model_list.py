@@ -53,6 +53,7 @@ class _Prices(msgspec.Struct, kw_only=True):
     output_cost_per_token: Price | None = None
     cache_read_input_token_cost: Price | None = None
     cache_creation_input_token_cost: Price | None = None
+    cache_creation_input_token_cost_above_1hr: Price | None = None
     output_cost_per_reasoning_token: Price | None = None
 
 
@@ -78,6 +79,8 @@ class _Info(_Prices, kw_only=True):
     """What is read of `model_info`."""
 
     mode: str | None = None
+    base_model: str | None = None
+    custom_tokenizer: Any = None
     supported_endpoints: list[str] | None = None
     max_input_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
@@ -135,6 +138,8 @@ def _deployment(raw: Any, where: str) -> Deployment:
         name=entry.model_name,
         provider=provider,
         model=model,
+        base_model=None if info.base_model is None else info.base_model.rpartition("/")[2],
+        has_own_tokenizer=info.custom_tokenizer is not None,
         protocol=protocol,
         base_url=base_url,
         api_key=given.api_key,
@@ -145,6 +150,7 @@ def _deployment(raw: Any, where: str) -> Deployment:
         output_price=_either(given, info, "output_cost_per_token"),
         cached_input_price=_either(given, info, "cache_read_input_token_cost"),
         cache_write_price=_either(given, info, "cache_creation_input_token_cost"),
+        hour_cache_write_price=_either(given, info, "cache_creation_input_token_cost_above_1hr"),
         reasoning_price=_either(given, info, "output_cost_per_reasoning_token"),
         max_input_tokens=info.max_input_tokens,
         max_output_tokens=given.max_tokens or info.max_output_tokens or _DEFAULT_OUTPUT_TOKENS,

@@ -58,6 +58,8 @@ class PreparedCall(msgspec.Struct, kw_only=True):
     body: dict[str, Any]
     positions: list[Position]
     input_tokens: int
+    caches_an_hour: bool = False
+    """Whether it asks that some of its input be cached for so long, which costs more."""
     output_tokens: int = 0
     """As many as it may have: what it asks for, or what its own limit in money pays for."""
     choices: int = 1
@@ -84,6 +86,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
             input_tokens=self.input_tokens,
             output_tokens=output_tokens,
             passed_on=passed_on,
+            caches_an_hour=self.caches_an_hour,
         )
         tokens = self.input_tokens + output_tokens
         return StreamCall(target=target, dialect=self.call.dialect, tokens=tokens, **self._facts())

@@ -22,6 +22,8 @@ MOST_TOKENS = 2**40
 """More than any model takes: keeps what a server tells of itself within the database's numbers."""
 _UNITS_IN_USD = 10**24
 _UNITS_IN_MICRO = 10**18
+_HOUR_CACHE_WRITE = 2
+"""How many times the price of input it costs at Anthropic to cache it for an hour (five minutes: 1.25 times)."""
 # For a model that nobody has a price for: dear enough that a budget is never overspent unnoticed
 # (governance-semantics.md section 5: 0.015 and 0.060 USD for a thousand tokens).
 _UNKNOWN_INPUT, _UNKNOWN_OUTPUT = Decimal("0.000015"), Decimal("0.000060")
@@ -33,13 +35,15 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     input: int
     cached_input: int
     cache_write: int
+    hour_cache_write: int
     output: int
     reasoning: int
 
-    @property
-    def dearest_input(self) -> int:
-        """What an input token costs at most: writing to a cache is dearer than doing without."""
-        return max(self.input, self.cached_input, self.cache_write)
+    def dearest_input(self, *, for_an_hour: bool) -> int:
+        """What an input token costs at most: writing to a cache is dearer than doing without, and dearer still
+        `for_an_hour`."""
+        dearest = max(self.input, self.cached_input, self.cache_write)
+        return max(dearest, self.hour_cache_write) if for_an_hour else dearest
 
     @property
     def dearest_output(self) -> int:
@@ -47,7 +51,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.output, self.reasoning)
 
 
-_Own = tuple[float | None, float | None, float | None, float | None, float | None]
+_Own = tuple[float | None, float | None, float | None, float | None, float | None, float | None]
 
 
 def _units(usd: Decimal | float) -> int:
@@ -71,14 +75,14 @@ def _tiers(provider: str, model: str, own: _Own) -> tuple[tuple[int, Prices], ..
     """Prices by the number of input tokens above which they hold, for all tokens of a call; the lowest first."""
     listed = _listed(provider, model)
     known = [] if listed is None else [listed.input_mtok, listed.output_mtok]
-    known += [] if listed is None else [listed.cache_read_mtok, listed.cache_write_mtok]
+    known += [] if listed is None else [listed.cache_read_mtok, listed.cache_write_mtok, listed.cache_write_1h_mtok]
     starts = {0} | {tier.start for price in known if isinstance(price, TieredPrices) for tier in price.tiers}
     return tuple((start, _prices(listed, own, start)) for start in sorted(starts))
 
 
 def _prices(listed: Any, own: _Own, start: int) -> Prices:
     """The prices of calls with more than `start` input tokens."""
-    own_input, own_output, own_cached, own_write, own_reasoning = (
+    own_input, own_output, own_cached, own_write, own_hour_write, own_reasoning = (
         None if price is None else _units(price) for price in own
     )
     listed_input = _of_million(listed.input_mtok if listed else None, start)
@@ -90,10 +94,14 @@ def _prices(listed: Any, own: _Own, start: int) -> Prices:
     # A discount belongs to the price that it was published with.
     cached = _of_million(listed.cache_read_mtok, start) if listed and own_input is None else None
     write = _of_million(listed.cache_write_mtok, start) if listed and own_input is None else None
+    hour_write = _of_million(listed.cache_write_1h_mtok, start) if listed and own_input is None else None
+    if hour_write is None and (own_write is not None or write is not None):
+        hour_write = max(_HOUR_CACHE_WRITE * plain, _first(own_write, write))
     return Prices(
         input=plain,
         cached_input=_first(own_cached, cached, plain),
         cache_write=_first(own_write, write, plain),
+        hour_cache_write=_first(own_hour_write, hour_write, plain),
         output=output,
         reasoning=_first(own_reasoning, output),
     )
@@ -115,9 +123,10 @@ def _tiers_of(deployment: Deployment) -> tuple[tuple[int, Prices], ...]:
         deployment.output_price,
         deployment.cached_input_price,
         deployment.cache_write_price,
+        deployment.hour_cache_write_price,
         deployment.reasoning_price,
     )
-    return _tiers(deployment.provider, deployment.model, own)
+    return _tiers(deployment.provider, deployment.known_model, own)
 
 
 def token_prices(deployment: Deployment) -> tuple[Decimal, Decimal]:
@@ -139,42 +148,51 @@ def cost_micros(
     *,
     cached_input: int = 0,
     cache_write: int = 0,
+    hour_cache_write: int = 0,
     reasoning: int = 0,
 ) -> int:
     """Cost in micro-dollars, rounded up, so that many small calls never add up to less than they cost.
 
-    `cached_input` and `cache_write` are parts of the input, `reasoning` is one of the output; a part is at most what
-    there is of the whole.
+    `cached_input` and `cache_write` are parts of the input, `hour_cache_write` is one of `cache_write`, `reasoning` one
+    of the output; a part is at most what there is of the whole.
     """
     tiers = _tiers_of(deployment)
     prices = next((prices for start, prices in reversed(tiers) if input_tokens > start), tiers[0][1])
     cached = min(cached_input, input_tokens)
     written = min(cache_write, input_tokens - cached)
+    for_an_hour = min(hour_cache_write, written)
     thought = min(reasoning, output_tokens)
     units = (
         prices.input * (input_tokens - cached - written)
         + prices.cached_input * cached
-        + prices.cache_write * written
+        + prices.cache_write * (written - for_an_hour)
+        + prices.hour_cache_write * for_an_hour
         + prices.output * (output_tokens - thought)
         + prices.reasoning * thought
     )
     return -(-units // _UNITS_IN_MICRO)
 
 
-def _dearest(deployment: Deployment, input_tokens: int) -> tuple[int, int]:
+def _dearest(deployment: Deployment, input_tokens: int, *, caches_an_hour: bool) -> tuple[int, int]:
     reached = [prices for start, prices in _tiers_of(deployment) if input_tokens > start or start == 0]
-    return max(prices.dearest_input for prices in reached), max(prices.dearest_output for prices in reached)
+    dearest_input = max(prices.dearest_input(for_an_hour=caches_an_hour) for prices in reached)
+    return dearest_input, max(prices.dearest_output for prices in reached)
 
 
-def worst_case_micros(deployment: Deployment, input_tokens: int, output_tokens: int) -> int:
-    """What as many tokens, or fewer, can cost at most, whatever the provider's cache makes of them."""
-    dearest_input, dearest_output = _dearest(deployment, input_tokens)
+def worst_case_micros(
+    deployment: Deployment, input_tokens: int, output_tokens: int, *, caches_an_hour: bool = False
+) -> int:
+    """What as many tokens, or fewer, can cost at most, whatever the provider's cache makes of them. `caches_an_hour`:
+    the request asks that they be cached for so long."""
+    dearest_input, dearest_output = _dearest(deployment, input_tokens, caches_an_hour=caches_an_hour)
     return -(-(dearest_input * input_tokens + dearest_output * output_tokens) // _UNITS_IN_MICRO)
 
 
-def affordable_output_tokens(deployment: Deployment, input_tokens: int, micros: int) -> int:
+def affordable_output_tokens(
+    deployment: Deployment, input_tokens: int, micros: int, *, caches_an_hour: bool = False
+) -> int:
     """The most output tokens for which `worst_case_micros` is within `micros`; below 0 when the input alone is not."""
-    dearest_input, dearest_output = _dearest(deployment, input_tokens)
+    dearest_input, dearest_output = _dearest(deployment, input_tokens, caches_an_hour=caches_an_hour)
     left = micros * _UNITS_IN_MICRO - dearest_input * input_tokens
     if dearest_output == 0:
         return MOST_TOKENS if left >= 0 else -1

@@ -7,13 +7,14 @@ stream: `EventParser`, `stream_translator`, `StreamRelay` over `stream_reader`, 
 
 from bailiwick.invocations.dialects.answers import AnswerUnreadable
 from bailiwick.invocations.dialects.chat_stream import ChatStreamReader
-from bailiwick.invocations.dialects.embeddings import embedding_positions, embedding_tokens_bound
+from bailiwick.invocations.dialects.embeddings import embedding_positions, embedding_prompt, embedding_tokens_bound
 from bailiwick.invocations.dialects.errors import InvalidBody, Untranslatable
 from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, StreamReader
-from bailiwick.invocations.dialects.limits import ask_for_usage, cap_output, input_tokens_bound, output_bound
+from bailiwick.invocations.dialects.limits import ask_for_usage, cap_output, output_bound
 from bailiwick.invocations.dialects.messages_stream import MessagesStreamReader
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.positions import request_positions, response_positions, with_response_texts
+from bailiwick.invocations.dialects.prompts import Prompt, input_tokens_bound, prompt_of, utf8_bytes
 from bailiwick.invocations.dialects.provider_errors import error_body, error_event, translate_error
 from bailiwick.invocations.dialects.relay import Masker, StreamRelay
 from bailiwick.invocations.dialects.responses_stream import ResponsesStreamReader
@@ -33,6 +34,7 @@ __all__ = [
     "Kind",
     "Masker",
     "Position",
+    "Prompt",
     "ServerEvent",
     "StreamReader",
     "StreamRelay",
@@ -43,12 +45,14 @@ __all__ = [
     "ask_for_usage",
     "cap_output",
     "embedding_positions",
+    "embedding_prompt",
     "embedding_tokens_bound",
     "encode_event",
     "error_body",
     "error_event",
     "input_tokens_bound",
     "output_bound",
+    "prompt_of",
     "request_positions",
     "response_positions",
     "stream_reader",
@@ -57,6 +61,7 @@ __all__ = [
     "translate_error",
     "translate_request",
     "usage_of",
+    "utf8_bytes",
     "with_response_texts",
     "with_texts",
 ]

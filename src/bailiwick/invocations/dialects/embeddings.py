@@ -7,11 +7,11 @@ they are no text: nothing in them can be inspected.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from bailiwick.invocations.dialects.errors import InvalidBody
-from bailiwick.invocations.dialects.limits import input_tokens_bound
 from bailiwick.invocations.dialects.names import Dialect
+from bailiwick.invocations.dialects.prompts import Prompt, prompt_of
 from bailiwick.invocations.dialects.walk import Places, Position, walk
 
 _PLACES: Final = Places(
@@ -29,17 +29,25 @@ def embedding_positions(body: Any) -> list[Position]:
     return walk(_PLACES, body)
 
 
-def embedding_tokens_bound(body: Mapping[str, Any]) -> int:
-    """The most input tokens that the request can be: a token number is one, a token of a text at least a byte."""
-    rest = {key: value for key, value in body.items() if key != "input"}
+def embedding_prompt(body: Mapping[str, Any]) -> Prompt:
+    """The input of the request. A token number is a token."""
     given = body.get("input")
     inputs = given if isinstance(given, list) else [given]
     if all(isinstance(item, int) for item in inputs):
-        return input_tokens_bound(Dialect.CHAT, rest) + len(inputs) + _AROUND_INPUT
-    return input_tokens_bound(Dialect.CHAT, rest) + sum(_AROUND_INPUT + _bound(item) for item in inputs)
+        texts, numbers, count = [], len(inputs), 1
+    else:
+        texts = [item for item in inputs if not _is_numbers(item)]
+        numbers = sum(len(item) for item in inputs if _is_numbers(item))
+        count = len(inputs)
+    prompt = prompt_of(Dialect.CHAT, {**body, "input": texts})
+    prompt.others += numbers + count * _AROUND_INPUT
+    return prompt
 
 
-def _bound(item: object) -> int:
-    if isinstance(item, list) and all(isinstance(token, int) for token in item):
-        return len(item)
-    return input_tokens_bound(Dialect.CHAT, {"input": item})
+def embedding_tokens_bound(body: Mapping[str, Any]) -> int:
+    """The most input tokens that the request can be, whatever model gets it."""
+    return embedding_prompt(body).most_tokens
+
+
+def _is_numbers(item: object) -> TypeGuard[list[int]]:
+    return isinstance(item, list) and all(isinstance(token, int) for token in item)

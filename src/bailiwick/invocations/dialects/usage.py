@@ -19,6 +19,8 @@ class TokenUsage(msgspec.Struct, frozen=True):
     """Read from the provider's prompt cache."""
     cache_write: int = 0
     """Written to it."""
+    hour_cache_write: int = 0
+    """Of these, what is kept for an hour; Anthropic prices it higher than the ordinary five minutes."""
     output: int = 0
     reasoning: int = 0
 
@@ -40,6 +42,7 @@ def usage_from(dialect: Dialect, usage: dict[str, Any]) -> TokenUsage:
             input=_count(usage, "input_tokens") + read + written,
             cached_input=read,
             cache_write=written,
+            hour_cache_write=min(_count(_part(usage, "cache_creation"), "ephemeral_1h_input_tokens"), written),
             output=_count(usage, "output_tokens"),
             reasoning=_count(_part(usage, "output_tokens_details"), "thinking_tokens"),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
+
 from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dialects import Dialect, ServerEvent, TokenUsage, usage_of
 from bailiwick.invocations.prices import cost_micros, most_tokens
@@ -25,11 +27,17 @@ def count(deployment: Deployment, usage: Usage, told: TokenUsage) -> None:
         told.output,
         cached_input=told.cached_input,
         cache_write=told.cache_write,
+        hour_cache_write=told.hour_cache_write,
         reasoning=told.reasoning,
     )
     if told.cached_input:
         undiscounted = cost_micros(
-            deployment, told.input, told.output, cache_write=told.cache_write, reasoning=told.reasoning
+            deployment,
+            told.input,
+            told.output,
+            cache_write=told.cache_write,
+            hour_cache_write=told.hour_cache_write,
+            reasoning=told.reasoning,
         )
         usage.raw_cost_micros = undiscounted if undiscounted > usage.cost_micros else None
     usage.is_estimate = False
@@ -100,12 +108,12 @@ class StreamAccount:
         elif kind == "message_start":
             told = usage_of(Dialect.MESSAGES, data.get("message"))
             if told is not None:  # its output is what was written so far, not all
-                self._told = TokenUsage(input=told.input, cached_input=told.cached_input, cache_write=told.cache_write)
+                self._told = msgspec.structs.replace(told, output=0, reasoning=0)
         elif kind == "message_delta":
             told = usage_of(Dialect.MESSAGES, data)
             before = self._told or TokenUsage()
             if told is not None:  # cumulative; it may leave the input out
-                self._told = told if told.input else _with_output(before, told)
+                self._told = _cumulative(before, told)
         elif kind == "message_stop":
             self.is_complete = self.is_over = True
 
@@ -118,14 +126,13 @@ class StreamAccount:
             self.is_complete = self.is_over = True
 
 
-def _with_output(before: TokenUsage, told: TokenUsage) -> TokenUsage:
-    return TokenUsage(
-        input=before.input,
-        cached_input=before.cached_input,
-        cache_write=before.cache_write,
-        output=told.output,
-        reasoning=told.reasoning,
-    )
+def _cumulative(before: TokenUsage, told: TokenUsage) -> TokenUsage:
+    """What a stream's end tells, with what its beginning alone told: the input, where the end leaves it out, and how
+    much of it is cached for an hour."""
+    if not told.input:
+        return msgspec.structs.replace(before, output=told.output, reasoning=told.reasoning)
+    kept = min(before.hour_cache_write, told.cache_write)
+    return msgspec.structs.replace(told, hour_cache_write=max(told.hour_cache_write, kept))
 
 
 def _text_bytes(node: object) -> int:

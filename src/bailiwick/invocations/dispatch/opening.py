@@ -9,6 +9,7 @@ from bailiwick.invocations.dispatch.http_wire import HttpWire
 from bailiwick.invocations.dispatch.litellm_wire import LiteLlmWire
 from bailiwick.invocations.dispatch.routing import Policy, Router
 from bailiwick.invocations.dispatch.upstreams import Upstreams
+from bailiwick.invocations.encodings import counter
 from bailiwick.kernel.outbound import Outbound
 from bailiwick.settings import InvocationSettings
 
@@ -24,7 +25,10 @@ def open_upstreams(models: ModelList, outbound: Outbound, configured: Invocation
         outbound, breaker, attempts=configured.dispatch_attempts, connect_seconds=configured.connect_timeout_seconds
     )
     policy = Policy(attempts=configured.dispatch_attempts, timeout_seconds=configured.dispatch_timeout_seconds)
-    needs_library = any(_is_of_library(place) for places in models.models.values() for place in places)
+    everywhere = [place for places in models.models.values() for place in places]
+    needs_library = any(_is_of_library(place) for place in everywhere)
+    for encoding in {place.encoding for place in everywhere if place.encoding is not None}:
+        counter(encoding)  # loaded now, so that no call waits for it
     return Upstreams(
         Router(models, breaker, policy),
         HttpWire(exchange),

@@ -31,6 +31,7 @@ from bailiwick.invocations.dispatch.accounting import answer_bytes, count, estim
 from bailiwick.invocations.dispatch.model_streams import OpenStream
 from bailiwick.invocations.dispatch.routing import Router
 from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Wire, WireAnswer, WireStream
+from bailiwick.invocations.encodings import Encoding
 from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.invocations.requests import Usage
 
@@ -81,6 +82,15 @@ class ModelStream(Protocol):
         ...
 
 
+class Readers(msgspec.Struct, frozen=True):
+    """Whoever may read a prompt."""
+
+    encodings: frozenset[Encoding | None]
+    """Their tokenizers; None among them: one's is not known."""
+    are_anthropic: bool
+    """Whether all of them are Anthropic's."""
+
+
 class _Sent(msgspec.Struct, frozen=True):
     """What a deployment was asked: the dialect, and the body in it."""
 
@@ -115,11 +125,24 @@ class Upstreams:
         """Every deployment that a call of `model` may reach, fallbacks included; empty: an unknown model."""
         return self._router.deployments(model)
 
-    def worst_case_micros(self, model: str, input_tokens: int, output_tokens: int) -> int:
-        """The most that so many tokens can cost, at the dearest of those deployments and without any discount."""
+    def readers(self, model: str) -> Readers:
+        """What is known of those deployments as readers of a prompt."""
+        places = self.deployments(model)
+        return Readers(
+            encodings=frozenset([place.encoding for place in places]),
+            are_anthropic=not [place for place in places if place.protocol != "anthropic"],
+        )
+
+    def worst_case_micros(
+        self, model: str, input_tokens: int, output_tokens: int, *, caches_an_hour: bool = False
+    ) -> int:
+        """The most that so many tokens can cost, at the dearest of those deployments and without any discount.
+        `caches_an_hour` is as in `prices.worst_case_micros`."""
         return max(
             (
-                prices.worst_case_micros(place, _taken(place, input_tokens), output_tokens)
+                prices.worst_case_micros(
+                    place, _taken(place, input_tokens), output_tokens, caches_an_hour=caches_an_hour
+                )
                 for place in self.deployments(model)
             ),
             default=0,
@@ -129,11 +152,15 @@ class Upstreams:
         """The bound of an answer when the client sets none."""
         return max((place.max_output_tokens for place in self.deployments(model)), default=0)
 
-    def affordable_output_tokens(self, model: str, input_tokens: int, micros: int) -> int:
+    def affordable_output_tokens(
+        self, model: str, input_tokens: int, micros: int, *, caches_an_hour: bool = False
+    ) -> int:
         """How many output tokens `micros` pay for after the input, at the dearest deployment; 0 or less: none."""
         return min(
             (
-                prices.affordable_output_tokens(place, _taken(place, input_tokens), micros)
+                prices.affordable_output_tokens(
+                    place, _taken(place, input_tokens), micros, caches_an_hour=caches_an_hour
+                )
                 for place in self.deployments(model)
             ),
             default=0,
