@@ -42,6 +42,8 @@ _MODEL_CALLS: dict[str, dict[str, Any]] = {
     "governance_proxy_messages": {"model": "none", "max_tokens": 1, "messages": []},
     "governance_proxy_responses": {"model": "none", "input": "x"},
     "gateway_embeddings": {"model": "none", "input": "x"},
+    "gateway_count_message_tokens": {"model": "none", "messages": []},
+    "gateway_count_response_tokens": {"model": "none", "input": "x"},
 }
 _ALL_BODIES = _BODIES | _MODEL_CALLS
 _BODILESS = {"governance_auth_logout", "hosted_deprovision_tenant", "hosted_delete_log_source"}

@@ -41,7 +41,7 @@ class EmbeddingTarget(msgspec.Struct, frozen=True, kw_only=True):
         return WholeAnswer(answer.body, answer.headers)
 
 
-class EmbeddingAnswers:
+class TextlessAnswers:
     """An answer in which there is no text."""
 
     def texts_of(self, answer: WholeAnswer) -> Sequence[InspectedText]:

@@ -36,7 +36,7 @@ from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import BudgetExhausted, ModelNotAllowed
 from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache, narrowest_limit, own_session, virtual_key_of
 from bailiwick.invocations.pipeline import Pipeline
-from bailiwick.invocations.prepared_calls import EMBEDDINGS, ModelCall, PreparedCall
+from bailiwick.invocations.prepared_calls import COUNTS, EMBEDDINGS, ModelCall, PreparedCall
 from bailiwick.invocations.prompt_counts import most_input_tokens
 from bailiwick.invocations.requests import Charge
 
@@ -117,6 +117,14 @@ class ModelCalls(msgspec.Struct, frozen=True):
         outcome = await self.pipeline.invoke(invocation)
         self._keep(prepared, 0, outcome.response.content)
         return outcome
+
+    async def count(self, call: ModelCall) -> Outcome:
+        """How many tokens the request would be (`ModelResponse`); it costs nothing. Raises as `complete`."""
+        model = self._model(call)
+        body = _for_provider(call)
+        positions = request_positions(call.dialect, body)
+        prepared = await self._allowed(call, COUNTS, model, body, positions=positions, input_tokens=0)
+        return await self.pipeline.invoke(prepared.counting())
 
     def _model(self, call: ModelCall) -> str:
         model = call.body.get("model")

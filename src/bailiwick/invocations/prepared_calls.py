@@ -11,9 +11,10 @@ from bailiwick.identity import Caller
 from bailiwick.invocations.answer_cache import CachePlace, KeptAnswer
 from bailiwick.invocations.cached_target import CachedTarget
 from bailiwick.invocations.calls import AnswerForm, Call, StreamCall
+from bailiwick.invocations.counting_target import CountingTarget
 from bailiwick.invocations.dialects import Dialect, EventParser, Position
 from bailiwick.invocations.dispatch.upstreams import Upstreams
-from bailiwick.invocations.embedding_target import EmbeddingAnswers, EmbeddingTarget
+from bailiwick.invocations.embedding_target import EmbeddingTarget, TextlessAnswers
 from bailiwick.invocations.inspection import GATEWAY
 from bailiwick.invocations.model_target import ModelAnswers, ModelResponse, ModelTarget
 from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache
@@ -23,6 +24,9 @@ from bailiwick.invocations.running import Running
 
 EMBEDDINGS = "embeddings"
 """What the invocations that make embeddings are called."""
+COUNTS = "count_tokens"
+"""What those that count the tokens of a request are called."""
+_TEXTLESS = frozenset({EMBEDDINGS, COUNTS})
 
 
 class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +106,18 @@ class PreparedCall(msgspec.Struct, kw_only=True):
         )
         return Call(target=target, tokens=self.input_tokens, **self._facts())
 
+    def counting(self) -> Call:
+        """The invocation that counts the request's tokens."""
+        target = CountingTarget(
+            name=self.model,
+            upstreams=self.upstreams,
+            dialect=self.call.dialect,
+            body=self.body,
+            positions=self.positions,
+            headers=self.call.headers,
+        )
+        return Call(target=target, **self._facts())
+
     def repeating(self, answer: KeptAnswer) -> StreamCall:
         """The invocation that is answered with what is known."""
         return StreamCall(target=CachedTarget(self.model, answer), dialect=self.call.dialect, **self._facts())
@@ -109,7 +125,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
     def _facts(self) -> dict[str, Any]:
         """What every invocation of this call has."""
         call = self.call
-        form: AnswerForm = EmbeddingAnswers() if self.kind == EMBEDDINGS else ModelAnswers(call.dialect)
+        form: AnswerForm = TextlessAnswers() if self.kind in _TEXTLESS else ModelAnswers(call.dialect)
         return {
             "caller": call.caller,
             "organization_id": call.caller.tenant,

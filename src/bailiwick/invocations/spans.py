@@ -28,6 +28,10 @@ class Timeline(msgspec.Struct):
     answered: int = 0
 
 
+_OPERATIONS = {"embeddings": "embeddings", "count_tokens": "count_tokens"}
+"""What OpenTelemetry's conventions call an operation, by the kind of invocation; of any other of a model, `chat`."""
+
+
 def trace_invocation(
     timeline: Timeline,
     *,
@@ -44,7 +48,7 @@ def trace_invocation(
     ended = time.time_ns()
     parent = propagate.extract({"traceparent": trace_parent}) if trace_parent else None
     is_model = admission.target_kind == "model"
-    operation = ("embeddings" if admission.kind == "embeddings" else "chat") if is_model else "invoke_agent"
+    operation = _OPERATIONS.get(admission.kind, "chat") if is_model else "invoke_agent"
     attributes: dict[str, str | int] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": usage.provider,

@@ -32,7 +32,8 @@ CLIENTS = ["sync", "async"]
 def _models(folder: Path, base_url: str) -> Path:
     """`gpt` speaks OpenAI's chat, `claude` Anthropic's dialect, `gpt-responses` Responses as well. Of those that fail
     in a test there are some of either kind, as a deployment that fails is left alone for a while; `nowhere` is where
-    nobody listens. A million input tokens cost 1 USD, 0.1 when they were cached; output 2."""
+    nobody listens, `gpt-4o-mini` has the name of a model whose tokenizer is public. A million input tokens cost 1 USD,
+    0.1 when they were cached; output 2."""
     places = {
         "gpt": ("openai", ["/v1/chat/completions"]),
         "gpt-responses": ("openai", ["/v1/chat/completions", "/v1/responses"]),
@@ -57,6 +58,8 @@ def _models(folder: Path, base_url: str) -> Path:
         entries.append({"model_name": name, "litellm_params": parameters, "model_info": info})
     nowhere = {"model": "openai/nowhere", "api_base": "http://127.0.0.1:9", "api_key": "sk-of-the-provider"}
     entries.append({"model_name": "nowhere", "litellm_params": nowhere})
+    real = {"model": "openai/gpt-4o-mini", "api_base": base_url, "api_key": "sk-of-the-provider"}
+    entries.append({"model_name": "gpt-4o-mini", "litellm_params": real})
     path = folder / "models.yaml"
     path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": {"num_retries": 0}}))
     return path

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types.message_count_tokens_params import MessageCountTokensParams
 from anthropic.types.message_create_params import MessageCreateParams
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat.completion_create_params import CompletionCreateParams
 from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses.input_token_count_params import InputTokenCountParams
 from openai.types.responses.response_create_params import ResponseCreateParams
 from pydantic import TypeAdapter
 
@@ -22,7 +24,9 @@ _RESPONSE_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 _REQUESTS: dict[str, TypeAdapter[Any]] = {
     "/chat/completions": TypeAdapter(CompletionCreateParams),
     "/responses": TypeAdapter(ResponseCreateParams),
+    "/responses/input_tokens": TypeAdapter(InputTokenCountParams),
     "/messages": TypeAdapter(MessageCreateParams),
+    "/messages/count_tokens": TypeAdapter(MessageCountTokensParams),
 }
 
 

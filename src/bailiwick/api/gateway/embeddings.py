@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bailiwick.api.gateway.documents import governed, header, json_content
 from bailiwick.api.gateway.endpoints import Endpoint
 from bailiwick.invocations import ModelDialect
 
@@ -51,32 +52,6 @@ _ANSWER: dict[str, Any] = {
         },
     },
 }
-_ERROR: dict[str, Any] = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "code": {"type": ["string", "null"]},
-                "param": {"type": ["string", "null"]},
-            },
-        }
-    },
-}
-
-
-def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
-
-
 ENDPOINT = Endpoint(
     operation="gateway_embeddings",
     path="/v1/embeddings",
@@ -84,30 +59,16 @@ ENDPOINT = Endpoint(
     required=("model", "input"),
     nothing={"object": "list", "data": [], "usage": {"prompt_tokens": 0, "total_tokens": 0}},
     makes_embeddings=True,
-    document={
-        "operationId": "gateway_embeddings",
-        "tags": ["Proxy"],
-        "summary": "Embeddings, in the form of OpenAI's API",
-        "description": "Governed as the other model calls are: texts are inspected and masked, the price of the input"
+    document=governed(
+        "gateway_embeddings",
+        summary="Embeddings, in the form of OpenAI's API",
+        description="Governed as the other model calls are: texts are inspected and masked, the price of the input"
         " is reserved, the answer is the provider's own.",
-        "security": [{"virtualKey": []}, {"virtualKeyHeader": []}, {"accessToken": []}],
-        "parameters": [
-            _header("x-session-id", "Groups calls into a session."),
-            _header("x-workspace-id", "Must be the workspace of the credential."),
-            _header("X-Intutic-Cost-Limit", "The most that the call may cost, in USD."),
-            _header(
-                "X-Intutic-Context", "A JSON object for the trace; a call that is refused is then answered with 200."
-            ),
-            _header("Cache-Control", "`no-cache`: not answered from the key's cache; `no-store`: not kept there."),
+        request=_REQUEST,
+        answer=json_content("The vectors, as the provider gives them.", _ANSWER),
+        parameters=[
+            header("X-Intutic-Cost-Limit", "The most that the call may cost, in USD."),
+            header("Cache-Control", "`no-cache`: not answered from the key's cache; `no-store`: not kept there."),
         ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
-        "responses": {
-            "200": _json("The vectors, as the provider gives them.", _ANSWER),
-            "400": _json("The body is none, or data-loss prevention blocked it.", _ERROR),
-            "401": _json("No key, or one that does not work.", _ERROR),
-            "403": _json("The key may not use the model, or a kill switch is engaged.", _ERROR),
-            "429": _json("A budget or a limit per minute is used up.", _ERROR),
-            "502": _json("The provider did not answer.", _ERROR),
-        },
-    },
+    ),
 )

@@ -22,8 +22,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An answer in which the model says nothing."""
     is_anthropic: bool = False
     makes_embeddings: bool = False
+    counts_tokens: bool = False
     document: dict[str, Any] | None = None
     """Its text in the OpenAPI document, where no contract has one."""
+
+    def streams(self, body: dict[str, Any]) -> bool:
+        """Whether a request is answered by a stream."""
+        return bool(body.get("stream")) and not self.makes_embeddings and not self.counts_tokens
 
     def empty_answer(self, identifier: str, model: str) -> dict[str, Any]:
         """What the contract answers to a call that was killed and whose caller wants to understand it."""

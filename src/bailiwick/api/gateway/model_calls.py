@@ -1,5 +1,5 @@
-"""`/v1/chat/completions`, `/v1/messages`, `/v1/responses` and `/v1/embeddings`, as plain ASGI in front of the web
-framework.
+"""`/v1/chat/completions`, `/v1/messages`, `/v1/responses`, `/v1/embeddings` and the counting of tokens, as plain ASGI
+in front of the web framework.
 
 An error before the first byte is an HTTP answer; after it, an event of the stream's own dialect.
 """
@@ -17,7 +17,7 @@ from litestar.types import Receive, Scope, Send
 from bailiwick.api import asgi
 from bailiwick.api.authentication import allows, bearer_token_of
 from bailiwick.api.errors import HttpRefused, allowed, as_domain_error
-from bailiwick.api.gateway import call_headers, chat, embeddings, messages, responses
+from bailiwick.api.gateway import call_headers, chat, embeddings, messages, responses, token_counts
 from bailiwick.api.gateway.endpoints import Endpoint
 from bailiwick.api.gateway.provider_errors import PROVIDER, MissingKey
 from bailiwick.identity import Caller, authenticate
@@ -38,7 +38,15 @@ from bailiwick.kernel.ids import Prefix, encode, uuid7
 from bailiwick.kernel.runtime import runtime
 
 ENDPOINTS = {
-    endpoint.path: endpoint for endpoint in (chat.ENDPOINT, messages.ENDPOINT, responses.ENDPOINT, embeddings.ENDPOINT)
+    endpoint.path: endpoint
+    for endpoint in (
+        chat.ENDPOINT,
+        messages.ENDPOINT,
+        responses.ENDPOINT,
+        embeddings.ENDPOINT,
+        token_counts.MESSAGES,
+        token_counts.RESPONSES,
+    )
 }
 _ALLOW = allowed(["POST"])
 _SCOPE = "proxy"
@@ -76,8 +84,7 @@ class _Exchange:
         content = await asgi.read_body(self.scope, self.receive, most_bytes=configured.gateway_body_bytes)
         self._decode(content)
         call = self._call(caller, content)
-        streams = self.body.get("stream") and not self.endpoint.makes_embeddings
-        work = self._stream(calls, call) if streams else self._whole(calls, call)
+        work = self._stream(calls, call) if self.endpoint.streams(self.body) else self._whole(calls, call)
         await asgi.until_disconnect(work, self.scope)
 
     async def _authenticate(self) -> Caller:
@@ -133,7 +140,12 @@ class _Exchange:
         return [] if self.from_cache is None else [(b"x-intutic-cache", b"hit" if self.from_cache else b"miss")]
 
     async def _whole(self, calls: ModelCalls, call: ModelCall) -> None:
-        outcome = await (calls.embed(call) if self.endpoint.makes_embeddings else calls.complete(call))
+        if self.endpoint.makes_embeddings:
+            outcome = await calls.embed(call)
+        elif self.endpoint.counts_tokens:
+            outcome = await calls.count(call)
+        else:
+            outcome = await calls.complete(call)
         self.has_begun = True
         await asgi.send_whole(self.send, 200, self.answer_headers, outcome.response.content)
 
@@ -188,7 +200,7 @@ class _Exchange:
 
     async def _say_nothing(self) -> None:
         headers = call_headers.told(self.running, is_killed=True)
-        if self.body.get("stream") and not self.endpoint.makes_embeddings:
+        if self.endpoint.streams(self.body):
             content = stream_of_nothing(self.endpoint.dialect)
             await asgi.send_whole(self.send, 200, [*_EVENTS, *headers], content)
             return

@@ -1,7 +1,7 @@
 """Providers over HTTP, spoken to as their public references say.
 
 OpenAI `POST /chat/completions`, `/responses`, `/embeddings`; Azure OpenAI the same below a deployment's name, or at its
-`/openai/v1`; Anthropic `POST /v1/messages`. Streams are server-sent events.
+`/openai/v1`; Anthropic `POST /v1/messages`. Streams are server-sent events. Counting has paths below these.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ _PATHS: Mapping[Dialect | None, str] = {
     Dialect.MESSAGES: "/messages",
     None: "/embeddings",
 }
+_COUNTING_PATHS: Mapping[Dialect | None, str] = {
+    Dialect.RESPONSES: "/responses/input_tokens",
+    Dialect.MESSAGES: "/messages/count_tokens",
+}
 # Of a client's headers, those of the protocol itself, which its provider is to see.
 _OF_PROTOCOL: Mapping[Dialect | None, tuple[str, ...]] = {
     Dialect.CHAT: ("openai-beta",),
@@ -40,9 +44,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def address(deployment: Deployment, dialect: Dialect | None) -> tuple[str, dict[str, str]]:
+def address(
+    deployment: Deployment, dialect: Dialect | None, *, counts_tokens: bool = False
+) -> tuple[str, dict[str, str]]:
     """The URL of a call and the headers that authorise it."""
-    base, path, key = deployment.base_url, _PATHS[dialect], deployment.api_key
+    path = _COUNTING_PATHS[dialect] if counts_tokens else _PATHS[dialect]
+    base, key = deployment.base_url, deployment.api_key
     headers = {"content-type": "application/json", **deployment.headers}
     match deployment.protocol:
         case "anthropic":
@@ -115,7 +122,7 @@ class HttpWire:
                 response.close()
 
     async def _send(self, attempt: Attempt, timeout_seconds: float) -> aiohttp.ClientResponse:
-        url, headers = address(attempt.deployment, attempt.dialect)
+        url, headers = address(attempt.deployment, attempt.dialect, counts_tokens=attempt.counts_tokens)
         if attempt.headers:
             for name in _OF_PROTOCOL[attempt.dialect]:
                 if name in attempt.headers:

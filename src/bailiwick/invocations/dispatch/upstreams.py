@@ -23,6 +23,7 @@ from bailiwick.invocations.dialects import (
     embedding_tokens_bound,
     input_tokens_bound,
     output_bound,
+    prompt_of,
     translate_answer,
     translate_request,
     usage_of,
@@ -30,9 +31,16 @@ from bailiwick.invocations.dialects import (
 from bailiwick.invocations.dispatch.accounting import answer_bytes, count, estimate
 from bailiwick.invocations.dispatch.model_streams import OpenStream
 from bailiwick.invocations.dispatch.routing import Router
+from bailiwick.invocations.dispatch.token_counts import (
+    counted_answer,
+    counting_body,
+    counting_dialect,
+    tokens_told,
+)
 from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Wire, WireAnswer, WireStream
 from bailiwick.invocations.encodings import Encoding
 from bailiwick.invocations.errors import TargetUnavailable
+from bailiwick.invocations.prompt_counts import likely_input_tokens
 from bailiwick.invocations.requests import Usage
 
 # OpenAI's reasoning models refuse `max_tokens`, and its servers know both; others may know nothing else.
@@ -246,6 +254,35 @@ class Upstreams:
         self._router.breaker.succeeded(deployment.key)
         return ModelAnswer(deployment=deployment, body=answer.body, headers=answer.headers)
 
+    async def count_tokens(self, model: str, request: ModelRequest, usage: Usage) -> ModelAnswer:
+        """How many tokens the input of a request is, in the client's dialect: by the provider where it counts, else by
+        the model's tokenizer. Notes the deployment in `usage`. Raises as `complete`."""
+        client = request.dialect
+
+        async def ask(deployment: Deployment, seconds: float) -> tuple[Dialect | None, WireAnswer]:
+            provider = counting_dialect(deployment, client)
+            if provider is not None:
+                sent = _Sent(provider, counting_body(deployment, client, provider, request.body))
+                attempt = self._attempt(deployment, sent, request, seconds, counts_tokens=True)
+                return provider, await self._wire(deployment).whole(attempt)
+            if deployment.encoding is None:
+                raise InvalidBody("model", "it is not known how many tokens this model makes of a text")
+            tokens = await likely_input_tokens(prompt_of(client, request.body), deployment.encoding)
+            return None, WireAnswer(counted_answer(client, tokens), {})
+
+        deployment, (provider, answer) = await self._router.run(model, client, ask)
+        usage.provider, usage.model = deployment.provider, deployment.model
+        if provider is None:
+            self._router.breaker.abandoned(deployment.key)  # it was asked nothing
+            return ModelAnswer(deployment=deployment, body=answer.body, headers={})
+        tokens = tokens_told(answer.body)
+        if tokens is None:
+            self._router.breaker.failed(deployment.key)
+            raise TargetUnavailable("The model's answer could not be read.")
+        self._router.breaker.succeeded(deployment.key)
+        body = answer.body if provider is client else counted_answer(client, tokens)
+        return ModelAnswer(deployment=deployment, body=body, headers=answer.headers)
+
     def _wire(self, deployment: Deployment) -> Wire:
         if deployment.protocol != "litellm":
             return self._http
@@ -253,8 +290,17 @@ class Upstreams:
             raise NoAnswer("the litellm library is not installed", may_pass=False)
         return self._litellm
 
-    def _attempt(self, deployment: Deployment, sent: _Sent, request: ModelRequest, seconds: float) -> Attempt:
+    def _attempt(
+        self,
+        deployment: Deployment,
+        sent: _Sent,
+        request: ModelRequest,
+        seconds: float,
+        *,
+        counts_tokens: bool = False,
+    ) -> Attempt:
         return Attempt(
+            counts_tokens=counts_tokens,
             deployment=deployment,
             dialect=sent.dialect,
             body=sent.body,

@@ -22,6 +22,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     timeout_seconds: float
     """For the whole answer."""
+    counts_tokens: bool = False
+    """Whether the body is only to be counted."""
     first_token_seconds: float = 60
     """Until the first piece of a streamed body."""
     idle_seconds: float = 60
