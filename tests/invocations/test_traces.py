@@ -11,10 +11,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from bailiwick.identity import Caller, Credential
 from bailiwick.invocations import Decision, Trace, TraceStatus, list_traces, utility
+from bailiwick.invocations.batches import write
+from bailiwick.invocations.refusals import Refusal
 from bailiwick.kernel import ids
 from bailiwick.kernel.cross_tenant import CrossTenantUse
-from bailiwick.kernel.database import Database, system_transaction
+from bailiwick.kernel.database import Database, system_transaction, tenant_transaction
 
 FIRST = datetime(2026, 3, 1, 21, 30, tzinfo=UTC)
 KEYS = [ids.uuid7() for _ in range(3)]
@@ -123,6 +126,43 @@ async def test_every_page_and_total_is_that_of_the_rows(db: Database, seed: int)
         assert page.total == len(expected), arguments
         assert [trace.id for trace in page.traces] == expected[offset : offset + limit], (arguments, offset)
     assert matched > 60
+
+
+def a_refusal(organization_id: UUID, trace_id: UUID, target_name: str = "fast") -> Refusal:
+    caller = Caller(
+        credential=Credential.VIRTUAL_KEY, organization_id=organization_id, organization_name=None, subject="usr_1"
+    )
+    return Refusal(
+        id=trace_id,
+        caller=caller,
+        kind="chat",
+        target_kind="model",
+        target_name=target_name,
+        virtual_key_id=None,
+        session_name="s1",
+        error_code="model_not_allowed",
+        context=None,
+    )
+
+
+async def test_a_refusal_that_is_written_again_is_counted_once(db: Database) -> None:
+    mine, other = ids.uuid7(), ids.uuid7()
+    items = [a_refusal(mine, ids.uuid7()), a_refusal(other, ids.uuid7()), a_refusal(mine, ids.uuid7(), "smart")]
+    connection = await db.connect()
+    try:
+        await write(connection, items[:2], lease_seconds=60)
+        await write(connection, items, lease_seconds=60)  # as after a lost connection
+        await write(connection, items, lease_seconds=60)
+    finally:
+        await connection.close()
+    page = await list_traces(mine, limit=10, offset=0, status=TraceStatus.REFUSED, decision=Decision.KILL)
+    assert [trace.id for trace in page.traces] == [items[2].id, items[0].id]
+    assert page.total == 2
+    assert (await list_traces(mine, limit=10, offset=0, model="smart")).total == 1
+    assert (await list_traces(other, limit=10, offset=0)).total == 1
+    async with tenant_transaction(mine) as session:
+        counted = await session.scalars(text("select sum(traces)::int from trace_counts group by span_hours"))
+        assert list(counted) == [2, 2]
 
 
 def a_trace(**given: Any) -> Trace:

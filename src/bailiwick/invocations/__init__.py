@@ -10,6 +10,7 @@ from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import (
     REFUSALS,
     CallRateLimited,
+    GatewayNotAllowed,
     ProviderRefused,
     WorkspaceMismatch,
 )
@@ -27,12 +28,13 @@ from bailiwick.invocations.kill_switches import engage as engage_switch
 from bailiwick.invocations.kill_switches import engage_for as engage_switch_for
 from bailiwick.invocations.kill_switches import lift as lift_switch
 from bailiwick.invocations.kill_switches import lift_for as lift_switch_for
+from bailiwick.invocations.model_calls import KINDS as MODEL_CALL_KINDS
 from bailiwick.invocations.model_calls import ModelCalls
 from bailiwick.invocations.model_list import ModelListInvalid, load_models, models_of
 from bailiwick.invocations.model_target import ModelResponse
 from bailiwick.invocations.model_terms import ModelTermsCache
 from bailiwick.invocations.pipeline import Pipeline
-from bailiwick.invocations.prepared_calls import ModelCall
+from bailiwick.invocations.prepared_calls import COUNTS, EMBEDDINGS, ModelCall
 from bailiwick.invocations.prices import MOST_TOKENS, dearest_prices
 from bailiwick.invocations.relaying import stream_error, stream_of_nothing
 from bailiwick.invocations.requests import Decision
@@ -52,6 +54,9 @@ from bailiwick.invocations.traces import (
 )
 
 __all__ = [
+    "COUNTS",
+    "EMBEDDINGS",
+    "MODEL_CALL_KINDS",
     "MOST_TOKENS",
     "REFUSALS",
     "AgentRuns",
@@ -59,6 +64,7 @@ __all__ = [
     "CallRateLimited",
     "Decision",
     "Deployment",
+    "GatewayNotAllowed",
     "ModelCall",
     "ModelCalls",
     "ModelDialect",

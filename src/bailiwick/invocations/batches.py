@@ -1,4 +1,4 @@
-"""A batch of admissions and settlements: one statement, one round trip, one transaction."""
+"""A batch of admissions, settlements and refusals: one statement, one round trip, one transaction."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from bailiwick.invocations import admission, settlement
+from bailiwick.invocations import admission, refusals, settlement
+from bailiwick.invocations.refusals import Refusal
 from bailiwick.invocations.requests import Admission, Admitted, Settlement
 from bailiwick.invocations.statements import Statement
 
-Item = Admission | Settlement
+Item = Admission | Settlement | Refusal
 Answer = Admitted | None
-"""Of an admission and of a settlement."""
+"""Of an admission, and of anything else."""
 
 
 async def write(
@@ -25,6 +26,7 @@ async def write(
     """
     settlements = [item for item in items if isinstance(item, Settlement)]
     admissions = [item for item in items if isinstance(item, Admission)]
+    refused = [item for item in items if isinstance(item, Refusal)]
     statement = Statement()
     if settlements and admissions:
         _lock_accounts(statement, settlements, admissions)
@@ -32,13 +34,22 @@ async def write(
         statement.select("settled", settlement.call(statement, settlements))
     if admissions:
         statement.select("admitted", admission.call(statement, admissions, lease_seconds))
+    if refused:
+        statement.select("refused", refusals.call(statement, refused))
     (row,) = await connection.fetch(statement.text, *statement.arguments)
     settled = iter(row["settled"] if settlements else ())
     admitted = iter(row["admitted"] if admissions else ())
-    return [
-        settlement.answer(next(settled)) if isinstance(item, Settlement) else admission.answer(next(admitted))
-        for item in items
-    ]
+
+    def answer(item: Item) -> Answer | Exception:
+        match item:
+            case Settlement():
+                return settlement.answer(next(settled))
+            case Admission():
+                return admission.answer(next(admitted))
+            case Refusal():
+                return None
+
+    return [answer(item) for item in items]
 
 
 def _lock_accounts(statement: Statement, settlements: Sequence[Settlement], admissions: Sequence[Admission]) -> None:

@@ -118,6 +118,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Told when the call has been admitted."""
     answered: Callable[[Any], None] | None = None
     """Told the `response` of a whole answer while its settlement is on its way, to make it ready for going out."""
+    refused: Callable[[UUID], None] | None = None
+    """Told the id of the trace when it has not been."""
     session_name: str | None = None
     trace_parent: str | None = None
     """The caller's W3C `traceparent`."""

@@ -3,6 +3,7 @@
     InvocationError
     ├── AllowanceExhausted   429  the plan (runs or money) does not hold what this would cost
     │   ├── BudgetExhausted  429  ... a budget of the key, session or member does not
+    │   │   └── CostLimitExceeded 429  ... the call's own limit does not
     │   └── HardCapReached   429  ... the organisation's day or month does not
     ├── InvocationBlocked    422  inspection found what may not pass
     │   └── DlpPolicyViolation  400  ... to a model
@@ -17,7 +18,7 @@
     RateLimited ── CallRateLimited  429  requests or tokens per minute are used up
 
 Before the pipeline: TenantNotFound 404, TemplateNotFound 404, RunNotFound 404, BaaRequired 403, WorkspaceMismatch 403,
-ModelNotAllowed 403. Beside it:
+ModelNotAllowed 403, GatewayNotAllowed 403. Beside it:
 TraceNotFound 404, KillSwitchNotFound 404, KillSwitchEngaged 409.
 """
 
@@ -54,6 +55,12 @@ class BudgetExhausted(AllowanceExhausted):
     def __init__(self, budget_id: UUID | None = None) -> None:
         super().__init__()
         self.budget_id = budget_id
+
+
+class CostLimitExceeded(BudgetExhausted):
+    """The call's own limit (X-Intutic-Cost-Limit, max_cost_usd) does not pay for it. Raise it or ask for less."""
+
+    code = "COST_LIMIT_EXCEEDED"
 
 
 class HardCapReached(BudgetExhausted):
@@ -176,6 +183,12 @@ class WorkspaceMismatch(Forbidden):
     code = "workspace_mismatch"
 
 
+class GatewayNotAllowed(Forbidden):
+    """The key's scopes do not cover this operation."""
+
+    code = "gateway_not_allowed"
+
+
 class ModelNotAllowed(Forbidden):
     """The key may not use this model."""
 
@@ -195,6 +208,7 @@ REFUSALS = (
     OutputBlocked,
     KilledBySwitch,
     ModelNotAllowed,
+    GatewayNotAllowed,
     WorkspaceMismatch,
 )
 """What governance refuses (KILL), as against what is wrong with a request or fails."""

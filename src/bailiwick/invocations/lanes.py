@@ -1,4 +1,4 @@
-"""The lane: one dedicated connection on which a process writes its admissions and settlements.
+"""The lane: one dedicated connection on which a process writes its admissions, settlements and refusals.
 
 What waits at the same moment is written in one transaction: it is made durable once, and the rows of an organisation's
 money, which every call of it changes, are waited for once.
@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from bailiwick.invocations.batches import Answer, Item, write
+from bailiwick.invocations.refusals import Refusal
 from bailiwick.invocations.requests import Admission, Admitted, Settlement
 from bailiwick.kernel.batcher import Batcher
 from bailiwick.kernel.database import Database
@@ -46,10 +47,10 @@ _TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 class Lane:
-    """Batches admissions and settlements.
+    """Batches admissions, settlements and refusals.
 
-    A lost connection is replaced. Settlements are then written again, and find whether they were written before;
-    admissions fail with Unavailable, since nobody knows. What lost against another transaction is tried again in any
+    A lost connection is replaced. What finds whether it was written before is then written again; admissions fail with
+    Unavailable, since nobody knows. What lost against another transaction is tried again in any
     case. A batch that the database refuses is written item by item, so that one bad item fails alone.
     """
 
@@ -72,6 +73,10 @@ class Lane:
         """The same for a settlement; the future is done when it is on disk, or raises HoldExpired or Unavailable."""
         return cast("asyncio.Future[None]", self._batcher.put(item))
 
+    def refuse(self, item: Refusal) -> asyncio.Future[None]:
+        """The same for the trace of a refused call; the future may raise Unavailable."""
+        return cast("asyncio.Future[None]", self._batcher.put(item))
+
     async def _connected(self) -> _Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._database.connect(_SETTINGS)
@@ -88,10 +93,10 @@ class Lane:
                 if self._connection is not None:
                     self._connection.terminate()
                     self._connection = None
-                again = [item for item in items if isinstance(item, Settlement)]
+                again = [item for item in items if not isinstance(item, Admission)]
                 if len(again) < len(items):
-                    settled = iter(await self._flush(again)) if again else iter(())
-                    return [next(settled) if isinstance(item, Settlement) else _unavailable() for item in items]
+                    written = iter(await self._flush(again)) if again else iter(())
+                    return [_unavailable() if isinstance(item, Admission) else next(written) for item in items]
                 await asyncio.sleep(0.05 * 4**attempt)
             except _TRANSIENT as error:
                 _log.warning("lane_conflict", error=type(error).__name__, items=len(items))
@@ -108,7 +113,7 @@ class Lane:
         return [(await self._flush([item]))[0] for item in items]
 
     def refuse_admissions(self) -> None:
-        """Takes no more admissions; settlements still."""
+        """Takes no more admissions; settlements and refusals still."""
         self._admits = False
 
     async def close(self) -> None:

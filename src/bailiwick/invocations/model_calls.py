@@ -1,19 +1,19 @@
 """Calls of models: the use case behind `/v1/chat/completions`, `/v1/messages`, `/v1/responses` and `/v1/embeddings`.
 
 A call is held at its worst case: the bound of its input, and as much output as it asks for. When that is more than its
-limits have left, its output is bounded by what they pay for, and it is refused only when that is not one token.
+limits have left, its output is bounded by what they pay for, and it is refused only when that is not one token. A
+call that is refused before admission leaves a trace, as one that admission refuses does.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
-from bailiwick.identity import Caller
 from bailiwick.invocations.answer_cache import (
     MOST_BYTES,
     AnswerCache,
@@ -33,18 +33,22 @@ from bailiwick.invocations.dialects import (
     request_positions,
 )
 from bailiwick.invocations.dispatch.upstreams import Upstreams
-from bailiwick.invocations.errors import BudgetExhausted, ModelNotAllowed
+from bailiwick.invocations.errors import BudgetExhausted, CostLimitExceeded, ModelNotAllowed
 from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache, narrowest_limit, own_session, virtual_key_of
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prepared_calls import COUNTS, EMBEDDINGS, ModelCall, PreparedCall
 from bailiwick.invocations.prompt_counts import most_input_tokens
+from bailiwick.invocations.refusals import Refusal
 from bailiwick.invocations.requests import Charge
+from bailiwick.kernel.errors import BailiwickError
+from bailiwick.kernel.ids import uuid7
 
 KINDS: Mapping[Dialect, str] = {Dialect.CHAT: "chat", Dialect.MESSAGES: "messages", Dialect.RESPONSES: "responses"}
 """What the invocations of each dialect are called."""
 _FOR_US = frozenset({"max_cost_usd", "sensitivity_tier"})
 _CHANGES_PROVIDER = ("conversation", "background")
 """Members of a Responses request that leave something behind at the provider: such a request is never only repeated."""
+_json = msgspec.json.Encoder()
 
 
 class ModelCalls(msgspec.Struct, frozen=True):
@@ -64,7 +68,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         prepared = await self._prepare(call)
         if (kept := await self._found(prepared)) is not None:
             return await self.pipeline.invoke(prepared.repeating(kept))
-        self._bound_by_call(prepared)
+        await self._bound_by_call(prepared)
         granted = await self._expected(prepared)
         try:
             outcome = await self.pipeline.invoke(prepared.of(granted, {}))
@@ -83,7 +87,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
             if (kept := await self._found(prepared)) is not None:
                 yield await stack.enter_async_context(self.pipeline.stream(prepared.repeating(kept)))
                 return
-            self._bound_by_call(prepared)
+            await self._bound_by_call(prepared)
             granted = await self._expected(prepared)
             try:
                 events = await stack.enter_async_context(self.pipeline.stream(prepared.of(granted, headers)))
@@ -113,7 +117,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
             return await self.pipeline.invoke(prepared.repeating(kept))
         invocation = prepared.embedding()
         if call.most_micros is not None and invocation.target.worst_case_micros(()) > call.most_micros:
-            raise BudgetExhausted
+            await self.refuse(call, EMBEDDINGS, CostLimitExceeded())
         outcome = await self.pipeline.invoke(invocation)
         self._keep(prepared, 0, outcome.response.content)
         return outcome
@@ -125,6 +129,26 @@ class ModelCalls(msgspec.Struct, frozen=True):
         positions = request_positions(call.dialect, body)
         prepared = await self._allowed(call, COUNTS, model, body, positions=positions, input_tokens=0)
         return await self.pipeline.invoke(prepared.counting())
+
+    async def refuse(self, call: ModelCall, kind: str, refusal: BailiwickError) -> NoReturn:
+        """Raises the refusal of a call that is not to come to admission, once its trace is on disk. A call of a model
+        that is not here leaves none."""
+        with suppress(InvalidBody):
+            trace = Refusal(
+                id=uuid7(),
+                caller=call.caller,
+                kind=kind,
+                target_kind="model",
+                target_name=self._model(call),
+                virtual_key_id=virtual_key_of(call.caller),
+                session_name=call.session_name or own_session(call.caller),
+                error_code=refusal.code,
+                context=_json.encode(call.context).decode() if call.context else None,
+            )
+            await self.pipeline.refuse(trace)
+            if call.refused is not None:
+                call.refused(trace.id)
+        raise refusal
 
     def _model(self, call: ModelCall) -> str:
         model = call.body.get("model")
@@ -160,14 +184,14 @@ class ModelCalls(msgspec.Struct, frozen=True):
     ) -> PreparedCall:
         """The call, when its key may make it. Raises ModelNotAllowed."""
         session_name = call.session_name or own_session(call.caller)
-        terms = await self._terms(call.caller, session_name, model)
+        terms = await self._terms(call, kind, session_name, model)
         prepared = PreparedCall(
             call=call,
             kind=kind,
             model=model,
             session_name=session_name,
             body=body,
-            charge=Charging(terms.charge, partial(self._charge, call.caller, session_name, model)),
+            charge=Charging(terms.charge, partial(self._charge, call, kind, session_name, model)),
             allowed_by=terms,
             upstreams=self.upstreams,
             terms=self.terms,
@@ -232,12 +256,12 @@ class ModelCalls(msgspec.Struct, frozen=True):
         if size <= MOST_BYTES and running is not None and running.timeline.answered:
             self._keep(prepared, granted_tokens, b"".join(pieces))
 
-    def _bound_by_call(self, prepared: PreparedCall) -> None:
-        """Bounds the output by what the call itself may cost. Raises BudgetExhausted."""
+    async def _bound_by_call(self, prepared: PreparedCall) -> None:
+        """Bounds the output by what the call itself may cost. Raises CostLimitExceeded."""
         if prepared.call.most_micros is not None:
             affordable = self._output_for(prepared, prepared.call.most_micros)
             if affordable < prepared.choices:
-                raise BudgetExhausted
+                await self.refuse(prepared.call, prepared.kind, CostLimitExceeded())
             prepared.output_tokens = min(prepared.output_tokens, affordable)
 
     def _output_for(self, prepared: PreparedCall, micros: int) -> int:
@@ -269,19 +293,20 @@ class ModelCalls(msgspec.Struct, frozen=True):
             raise refusal
         return min(affordable, prepared.output_tokens)
 
-    async def _charge(self, caller: Caller, session_name: str, model: str) -> Charge:
+    async def _charge(self, call: ModelCall, kind: str, session_name: str, model: str) -> Charge:
         """Where a call's money comes from. Raises ModelNotAllowed."""
-        return (await self._terms(caller, session_name, model)).charge
+        return (await self._terms(call, kind, session_name, model)).charge
 
-    async def _terms(self, caller: Caller, session_name: str, model: str) -> ModelTerms:
-        """The terms of a call. Raises ModelNotAllowed."""
+    async def _terms(self, call: ModelCall, kind: str, session_name: str, model: str) -> ModelTerms:
+        """The terms of a call. Raises ModelNotAllowed, once its trace is on disk."""
+        caller = call.caller
         terms = await self.terms.get(caller, session_name)
         if not terms.allows(model):
             # Admission corrects terms of yesterday that allow too much; a refusal comes before it, so look again.
             self.terms.forget(caller.tenant)
             terms = await self.terms.get(caller, session_name)
             if not terms.allows(model):
-                raise ModelNotAllowed
+                await self.refuse(call, kind, ModelNotAllowed())
         return terms
 
 

@@ -23,6 +23,7 @@ from bailiwick.invocations.calls import Call, Outcome, StreamCall
 from bailiwick.invocations.engaged_switches import EngagedSwitches
 from bailiwick.invocations.errors import (
     AllowanceExhausted,
+    CallRateLimited,
     Cancelled,
     InvocationBlocked,
     KilledBySwitch,
@@ -34,6 +35,7 @@ from bailiwick.invocations.lanes import Lane
 from bailiwick.invocations.leases import renew_leases
 from bailiwick.invocations.measures import measure
 from bailiwick.invocations.records import Record, record
+from bailiwick.invocations.refusals import Refusal
 from bailiwick.invocations.relaying import RelayedEvents
 from bailiwick.invocations.requests import Admission, Admitted, Decision, Inspection, Status
 from bailiwick.invocations.running import Running, inspected_ahead
@@ -45,6 +47,8 @@ from bailiwick.kernel.ids import uuid7
 _log = structlog.get_logger(__name__)
 _MOST_RENEWED = 500
 """Holds in one statement."""
+_REFUSED = (AllowanceExhausted, CallRateLimited, KilledBySwitch)
+"""What admission refuses with, and has written a trace of."""
 
 
 class Pipeline:
@@ -70,6 +74,11 @@ class Pipeline:
         """
         with self._counted():
             return await self._invoke(call)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Writes the trace of a call that is refused before admission."""
+        with self._counted():
+            await self._lane.refuse(refusal)
 
     @contextlib.asynccontextmanager
     async def stream(self, call: StreamCall) -> AsyncIterator[AsyncGenerator[bytes, None]]:
@@ -248,6 +257,10 @@ class Pipeline:
                     raise
                 call.stale(call.organization_id)
                 continue
+            except _REFUSED:
+                if call.refused is not None:
+                    call.refused(item.id)
+                raise
             return Running(item, admitted, call.policy, inspected)
         raise AssertionError("unreachable")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -48,6 +49,8 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     """Told when the call has been admitted."""
     answered: Callable[[ModelResponse], None] | None = None
     """Told a whole answer while its settlement is on its way (`Call.answered`)."""
+    refused: Callable[[UUID], None] | None = None
+    """Told the id of the trace when it has not been."""
     cached: Callable[[bool], None] | None = None
     """Told whether the answer comes from the cache, when the key has one."""
 
@@ -138,6 +141,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
             "hashed_input": call.text,
             "begun": self._begun,
             "answered": call.answered,
+            "refused": call.refused,
             "session_name": self.session_name,
             "trace_parent": call.headers.get("traceparent"),
             "context": call.context,

@@ -99,15 +99,17 @@ def context_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> dict[str,
 
 
 def told(
-    running: RunningCall | None, *, is_killed: bool = False, returned_micros: int = 0
+    running: RunningCall | None, *, is_killed: bool = False, refused_as: UUID | None = None, returned_micros: int = 0
 ) -> list[tuple[bytes, bytes]]:
-    """What governance tells of a call. `returned_micros`: of what was reserved, what its settlement gave back."""
+    """What governance tells of a call. `refused_as`: the trace of one that was not admitted; `returned_micros`: of what
+    was reserved, what its settlement gave back."""
     if running is None:
-        return [(b"x-intutic-verdict", b"kill")] if is_killed else []
+        killed = [(b"x-intutic-verdict", b"kill")] if is_killed else []
+        return killed if refused_as is None else [*killed, _trace(refused_as)]
     verdict = "kill" if is_killed else running.decision.value.lower()
     headers = [
         (b"x-intutic-verdict", verdict.encode()),
-        (b"x-intutic-trace-id", encode(Prefix.TRACE, running.admission.id).encode()),
+        _trace(running.admission.id),
     ]
     left, limit = running.admitted.left_micros, running.admitted.limit_micros
     if left is not None and limit is not None:
@@ -118,3 +120,7 @@ def told(
             (b"x-intutic-budget-pct", f"{used:.2f}".encode()),
         ]
     return headers
+
+
+def _trace(identifier: UUID) -> tuple[bytes, bytes]:
+    return b"x-intutic-trace-id", encode(Prefix.TRACE, identifier).encode()

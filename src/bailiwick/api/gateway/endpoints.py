@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bailiwick.invocations import ModelDialect
+from bailiwick.invocations import COUNTS, EMBEDDINGS, MODEL_CALL_KINDS, ModelDialect
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +25,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     counts_tokens: bool = False
     document: dict[str, Any] | None = None
     """Its text in the OpenAPI document, where no contract has one."""
+
+    @property
+    def kind(self) -> str:
+        """What its invocations are called."""
+        if self.counts_tokens:
+            return COUNTS
+        return EMBEDDINGS if self.makes_embeddings else MODEL_CALL_KINDS[self.dialect]
 
     def streams(self, body: dict[str, Any]) -> bool:
         """Whether a request is answered by a stream."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from bailiwick.identity import Caller, authenticate
 from bailiwick.invocations import (
     REFUSALS,
     CallRateLimited,
+    GatewayNotAllowed,
     ModelCall,
     ModelCalls,
     ModelResponse,
@@ -33,7 +35,7 @@ from bailiwick.invocations import (
     stream_error,
     stream_of_nothing,
 )
-from bailiwick.kernel.errors import BailiwickError, Forbidden, InvalidInput
+from bailiwick.kernel.errors import BailiwickError, InvalidInput
 from bailiwick.kernel.ids import Prefix, encode, uuid7
 from bailiwick.kernel.runtime import runtime
 
@@ -71,6 +73,7 @@ class _Exchange:
         self.headers = call_headers.headers_of(scope["headers"])
         self.body: dict[str, Any] = {}
         self.running: RunningCall | None = None
+        self.refused_as: UUID | None = None
         self.from_cache: bool | None = None
         self.has_begun = False
         self.answer_headers: list[tuple[bytes, bytes]] = []
@@ -80,22 +83,29 @@ class _Exchange:
         if self.scope.get("method") != "POST":
             raise HttpRefused(405, allow=_ALLOW)
         caller = await self._authenticate()
+        barred = self._barred(caller)
         configured = runtime().settings
-        content = await asgi.read_body(self.scope, self.receive, most_bytes=configured.gateway_body_bytes)
-        self._decode(content)
-        call = self._call(caller, content)
+        try:
+            content = await asgi.read_body(self.scope, self.receive, most_bytes=configured.gateway_body_bytes)
+            self._decode(content)
+            call = self._call(caller, content)
+        except BailiwickError as error:  # such a body is no call, and leaves no trace
+            raise barred or error from None
+        if barred is not None:
+            await calls.refuse(call, self.endpoint.kind, barred)
         work = self._stream(calls, call) if self.endpoint.streams(self.body) else self._whole(calls, call)
         await asgi.until_disconnect(work, self.scope)
 
     async def _authenticate(self) -> Caller:
         if not self.headers.keys() & {"authorization", "x-api-key"}:
             raise MissingKey
-        caller = await authenticate(bearer_token_of(self.scope["headers"]))
+        return await authenticate(bearer_token_of(self.scope["headers"]))
+
+    def _barred(self, caller: Caller) -> BailiwickError | None:
+        """Why this caller may call no model here, whatever the body says."""
         if call_headers.names_another_workspace(self.headers, caller.tenant):
-            raise WorkspaceMismatch
-        if not allows(caller.scopes, _SCOPE):
-            raise Forbidden("The key's scopes do not cover this operation.")
-        return caller
+            return WorkspaceMismatch()
+        return None if allows(caller.scopes, _SCOPE) else GatewayNotAllowed()
 
     def _decode(self, content: bytes) -> None:
         try:
@@ -127,11 +137,15 @@ class _Exchange:
             context=call_headers.context_of(self.headers, self.body) or None,
             begun=self._begun,
             answered=self._answered,
+            refused=self._refused,
             cached=self._cached,
         )
 
     def _begun(self, running: RunningCall) -> None:
         self.running = running
+
+    def _refused(self, trace_id: UUID) -> None:
+        self.refused_as = trace_id
 
     def _cached(self, is_hit: bool) -> None:
         self.from_cache = is_hit
@@ -189,7 +203,7 @@ class _Exchange:
         if is_killed and not isinstance(error, CallRateLimited) and "x-intutic-context" in self.headers:
             await self._say_nothing()
             return
-        headers = [*_JSON, *call_headers.told(self.running, is_killed=is_killed)]
+        headers = [*_JSON, *call_headers.told(self.running, is_killed=is_killed, refused_as=self.refused_as)]
         if isinstance(error, ProviderRefused):
             headers += _encoded(error.headers)
             content = _json.encode(error.body)
@@ -199,13 +213,13 @@ class _Exchange:
         await asgi.send_whole(self.send, error.status, headers, content)
 
     async def _say_nothing(self) -> None:
-        headers = call_headers.told(self.running, is_killed=True)
+        headers = call_headers.told(self.running, is_killed=True, refused_as=self.refused_as)
         if self.endpoint.streams(self.body):
             content = stream_of_nothing(self.endpoint.dialect)
             await asgi.send_whole(self.send, 200, [*_EVENTS, *headers], content)
             return
-        identifier = encode(Prefix.TRACE, uuid7() if self.running is None else self.running.admission.id)
-        answer = self.endpoint.empty_answer(identifier, str(self.body.get("model")))
+        identifier = self.refused_as or uuid7() if self.running is None else self.running.admission.id
+        answer = self.endpoint.empty_answer(encode(Prefix.TRACE, identifier), str(self.body.get("model")))
         await asgi.send_whole(self.send, 200, [*_JSON, *headers], _json.encode(answer))
 
 

@@ -40,6 +40,8 @@ PROVIDER = ProviderDialect(
         "NO_ORG": "policy_denied",
         "KILL_SWITCH": "policy_denied",
         "PLAN_LIMIT_REACHED": "BUDGET_EXCEEDED",
+        "COST_LIMIT_EXCEEDED": "BUDGET_EXCEEDED",
+        "gateway_not_allowed": "policy_denied",
         "MODEL_UNAVAILABLE": "upstream_error",
         "UPSTREAM_FAILED": "upstream_error",
     }
