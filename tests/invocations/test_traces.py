@@ -11,6 +11,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from bailiwick.billing.periods import Period
+from bailiwick.billing.usage import usage_in
 from bailiwick.identity import Caller, Credential
 from bailiwick.invocations import Decision, Trace, TraceStatus, list_traces, utility
 from bailiwick.invocations.batches import write
@@ -25,8 +27,9 @@ MODELS = ["fast", "gpt-4o", "fast-2026"]
 
 _INSERT = text(
     "insert into invocations (organization_id, id, kind, target_kind, target_name, subject, status, decision,"
-    " requested_model, model, session_name, virtual_key_id) values (:organization_id, :id, 'chat', 'model',"
-    " :target_name, 'usr_1', :status, :decision, :requested_model, :model, :session_name, :virtual_key_id)"
+    " requested_model, model, session_name, virtual_key_id, input_tokens, output_tokens) values (:organization_id, :id,"
+    " :kind, 'model', :target_name, 'usr_1', :status, :decision, :requested_model, :model, :session_name,"
+    " :virtual_key_id, :input_tokens, :output_tokens)"
 )
 _HOLD = text(
     "insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, reference,"
@@ -49,17 +52,39 @@ def a_row(chance: random.Random, organization_id: UUID) -> dict[str, Any]:
         "cancelled": "BYPASS",
     }.get(status, "KILL")
     ended = status not in ("started", "refused", "lost")
+    kind = chance.choice(["chat", "agent_run"])
     return {
         "organization_id": organization_id,
         "id": UUID(int=ids.uuid_at(moment).int | chance.getrandbits(74)),
+        "kind": kind,
         "target_name": chance.choice(MODELS),
+        "input_tokens": chance.randrange(50),
+        "output_tokens": chance.randrange(50),
         "status": status.value,
         "decision": decision,
-        "requested_model": chance.choice([None, None, "alias"]) if ended else None,
+        "requested_model": chance.choice([None, "alias"]) if ended and kind == "chat" else None,
         "model": chance.choice([*MODELS, None]) if ended else None,
         "session_name": chance.choice(["s1", None]),
         "virtual_key_id": chance.choice([*KEYS, None]),
     }
+
+
+def crowded(chance: random.Random, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as if all had been made in one hour, and most were of one kind: too many to be listed."""
+    hour = FIRST + timedelta(hours=7)
+    one = {
+        "status": "completed",
+        "decision": "BYPASS",
+        "requested_model": None,
+        "model": "fast",
+        "virtual_key_id": None,
+    }
+    return [
+        row
+        | {"id": UUID(int=ids.uuid_at(hour + timedelta(seconds=chance.randrange(-1799, 1799))).int | n)}
+        | ({**one, "target_name": "fast", "kind": "chat"} if n % 8 else {})
+        for n, row in enumerate(rows, 1)
+    ]
 
 
 async def store(rows: list[dict[str, Any]]) -> None:
@@ -112,7 +137,14 @@ async def test_every_page_and_total_is_that_of_the_rows(db: Database, seed: int)
     chance = random.Random(seed)
     mine, other = ids.uuid7(), ids.uuid7()
     rows = [a_row(chance, mine) for _ in range(600)]
+    rows += crowded(chance, [a_row(chance, mine) for _ in range(200)])
     await store([*rows, *(a_row(chance, other) for _ in range(100))])
+    if seed == 2:  # counts that were made before there were lists, and go on since
+        async with system_transaction(CrossTenantUse.VERIFY) as session:
+            await session.execute(text("update trace_counts set ids = null where start_hour % 3 = 0"))
+        later = [a_row(chance, mine) for _ in range(100)]
+        await store(later)
+        rows += later
     rows.sort(key=lambda row: row["id"], reverse=True)
     matched = 0
     for _ in range(120):
@@ -126,6 +158,38 @@ async def test_every_page_and_total_is_that_of_the_rows(db: Database, seed: int)
         assert page.total == len(expected), arguments
         assert [trace.id for trace in page.traces] == expected[offset : offset + limit], (arguments, offset)
     assert matched > 60
+    async with tenant_transaction(mine) as session:
+        listed = (await session.scalars(text("select cardinality(ids) from trace_counts where span_hours = 1"))).all()
+        assert None in listed  # too many
+        assert sum(count is not None for count in listed) > 100
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_runs_and_their_tokens_are_counted_within_any_bounds(db: Database, seed: int) -> None:
+    chance = random.Random(seed)
+    mine, other = ids.uuid7(), ids.uuid7()
+    rows = [a_row(chance, mine) for _ in range(400)] + crowded(chance, [a_row(chance, mine) for _ in range(100)])
+    await store([*rows, *(a_row(chance, other) for _ in range(100))])
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    found = 0
+    for _ in range(60):
+        start = FIRST + timedelta(milliseconds=chance.randrange(-86_400_000, 4 * 86_400_000))
+        start = chance.choice([start, start.replace(minute=0, second=0, microsecond=0)])
+        start = chance.choice([start, start.replace(hour=0, minute=0, second=0, microsecond=0)])
+        start = start.replace(microsecond=start.microsecond // 1000 * 1000)
+        end = start + chance.choice([timedelta(0), hour / 7, hour, 5 * hour, day, 1.7 * day, 40 * day])
+        expected: dict[str, tuple[int, int]] = {}
+        for row in rows:
+            if (row["kind"], row["status"]) == ("agent_run", "completed") and start <= ids.time_of(row["id"]) < end:
+                runs, tokens = expected.get(row["target_name"], (0, 0))
+                expected[row["target_name"]] = runs + 1, tokens + row["input_tokens"] + row["output_tokens"]
+        async with tenant_transaction(mine) as session:
+            used = await usage_in(session, mine, Period(start, end))
+        assert {agent: (usage.runs, usage.tokens) for agent, usage in used.items()} == expected, (start, end)
+        found += bool(expected)
+        async with tenant_transaction(other) as session:  # as another organisation's caller
+            assert await usage_in(session, mine, Period(start, end)) == {}
+    assert found > 30
 
 
 def a_refusal(organization_id: UUID, trace_id: UUID, target_name: str = "fast") -> Refusal:

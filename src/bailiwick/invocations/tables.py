@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, SmallInteger, Text, func
+from sqlalchemy import ARRAY, BigInteger, DateTime, Integer, LargeBinary, SmallInteger, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -66,7 +66,9 @@ class RunCount(Base):
 
 
 class TraceCount(Base):
-    """How many ended invocations began in an hour or a day, by what the list of traces is filtered by."""
+    """How many ended invocations began in an hour or a day, by what the list of traces is filtered by; how many of them
+    are completed agent runs; which they are, in an hour that has few.
+    """
 
     __tablename__ = "trace_counts"
 
@@ -79,6 +81,9 @@ class TraceCount(Base):
     routed_model: Mapped[str] = mapped_column(Text, primary_key=True)
     virtual_key_id: Mapped[UUID] = mapped_column(primary_key=True)
     traces: Mapped[int] = mapped_column(BigInteger)
+    runs: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    run_tokens: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
 
 
 class KillSwitch(Base):

@@ -35,7 +35,7 @@ begin
     returning organization_id, id, status, decision, target_name, model, virtual_key_id)
   select invocations_count_traces(array_agg(r.organization_id), array_agg(r.id), array_agg(r.status),
                                   array_agg(r.decision), array_agg(r.target_name), array_agg(r.model),
-                                  array_agg(r.virtual_key_id))
+                                  array_agg(r.virtual_key_id), array_agg(null::bigint))
     into counted from refused r;
 end $$;
 alter function invocations_refuse owner to bailiwick_system;

@@ -114,10 +114,12 @@ begin
                  cache_hit, saved, raw_cost, decision_id, context, outcome)
      where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok'
     returning v.organization_id, v.id, v.status, v.decision, coalesce(v.requested_model, v.target_name) as requested,
-              v.model, v.virtual_key_id)
+              v.model, v.virtual_key_id,
+              case when v.kind = 'agent_run' and v.status = 'completed' then v.input_tokens + v.output_tokens end
+                as run_tokens)
   select array_agg(e.organization_id) as organization_ids, array_agg(e.id) as ids, array_agg(e.status) as statuses,
          array_agg(e.decision) as decisions, array_agg(e.requested) as requested, array_agg(e.model) as models,
-         array_agg(e.virtual_key_id) as virtual_key_ids
+         array_agg(e.virtual_key_id) as virtual_key_ids, array_agg(e.run_tokens) as run_tokens
     into counted from ended e;
 
   insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
@@ -198,7 +200,7 @@ begin
   end loop;
 
   perform invocations_count_traces(counted.organization_ids, counted.ids, counted.statuses, counted.decisions,
-                                   counted.requested, counted.models, counted.virtual_key_ids);
+                                   counted.requested, counted.models, counted.virtual_key_ids, counted.run_tokens);
 
   insert into run_counts as c (organization_id, agent_id, runs)
   select i.organization_id, i.agent, count(*)

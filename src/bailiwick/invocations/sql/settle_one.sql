@@ -71,7 +71,10 @@ begin
          reasoning_tokens = reasoning_tokens, cache_hit = cache_hit, cache_savings_micros = cache_savings,
          raw_cost_micros = raw_cost, decision_id = policy_decision, context = context::jsonb
    where v.organization_id = organization and v.id = invocation
-  returning coalesce(v.requested_model, v.target_name) as requested, v.virtual_key_id into ended;
+  returning coalesce(v.requested_model, v.target_name) as requested, v.virtual_key_id,
+            case when v.kind = 'agent_run' and v.status = 'completed' then v.input_tokens + v.output_tokens end
+              as run_tokens
+    into ended;
   if closed.posted_amount > 0 then
     insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                            reference, created_at)
@@ -104,7 +107,7 @@ begin
      -- A limit per minute has forgotten what an earlier window admitted.
      and (b.period <> 'minute' or b.period_start <= closed.created_at);
   perform invocations_count_trace(organization, invocation, status, decision, ended.requested, model,
-                                  ended.virtual_key_id);
+                                  ended.virtual_key_id, ended.run_tokens);
   if run_agent is not null then
     insert into run_counts as c (organization_id, agent_id, runs) values (organization, run_agent, 1)
     on conflict (organization_id, agent_id) do update set runs = c.runs + 1;
