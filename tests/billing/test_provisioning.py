@@ -207,6 +207,7 @@ async def test_statistics_count_completed_agent_runs_of_the_period(organization:
     long_ago = datetime(2024, 1, 1, tzinfo=UTC)
 
     async def run(agent: str, *, at: datetime, status: str = "completed", kind: str = "agent_run") -> None:
+        run_id = UUID(int=ids.uuid_at(at).int | ids.uuid7().int & ((1 << 80) - 1))
         async with tenant_transaction(organization) as session:
             await session.execute(
                 text(
@@ -216,11 +217,15 @@ async def test_statistics_count_completed_agent_runs_of_the_period(organization:
                 ),
                 {
                     "o": organization,
-                    "id": UUID(int=ids.uuid_at(at).int | ids.uuid7().int & ((1 << 80) - 1)),
+                    "id": run_id,
                     "kind": kind,
                     "agent": agent,
                     "status": status,
                 },
+            )
+            await session.execute(
+                text("select invocations_count_traces(cast(:os as uuid[]), cast(:ids as uuid[]))"),
+                {"os": [organization], "ids": [run_id]},
             )
 
     await run("triage", at=month_start)
@@ -229,6 +234,7 @@ async def test_statistics_count_completed_agent_runs_of_the_period(organization:
     await run("triage", at=clock.now(), status="blocked")
     await run("triage", at=clock.now(), status="failed")
     await run("gpt", at=clock.now(), kind="chat")
+    await run("triage", at=clock.now(), kind="chat")  # a model may be called as an agent is
     await run("triage", at=long_ago)
     used = await billing.get_statistics(organization)
     assert used.by_agent == {"narrator": billing.AgentUsage(1, 42), "triage": billing.AgentUsage(2, 84)}

@@ -1,4 +1,4 @@
-"""What an organisation used: its completed agent runs in a period, from the invocations themselves."""
+"""What an organisation used: its completed agent runs in a period, as the counts of traces tell them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ from bailiwick.kernel import ids
 from bailiwick.kernel.clock import now
 from bailiwick.kernel.database import tenant_transaction
 
-# Ids begin with their time, so a period is a range of the primary key.
-_USAGE = text(
-    "select target_name as agent_id, count(*) as runs, coalesce(sum(input_tokens + output_tokens), 0)::bigint as tokens"
-    " from invocations where organization_id = :organization_id and id >= :first and id < :after"
-    " and kind = 'agent_run' and status = 'completed' group by target_name order by target_name"
-)
+_USAGE = text("select agent_id, runs, tokens from invocations_run_usage(:organization_id, :from_ms, :until_ms)")
 
 
 class AgentUsage(msgspec.Struct, frozen=True):
@@ -70,8 +65,8 @@ async def usage_in(session: AsyncSession, organization_id: UUID, period: Period)
         _USAGE,
         {
             "organization_id": organization_id,
-            "first": ids.uuid_at(period.start),
-            "after": ids.uuid_at(period.end),
+            "from_ms": int(period.start.timestamp() * 1000),
+            "until_ms": int(period.end.timestamp() * 1000),
         },
     )
     return {row.agent_id: AgentUsage(row.runs, row.tokens) for row in rows}
