@@ -200,6 +200,19 @@ def test_arguments_that_are_rendered_as_json_are_within_the_bound(value: dict[st
     assert bound(body, encoding, MESSAGES) >= counter(encoding)(arguments)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "body", "tokens"),
+    [
+        (RESPONSES, {"input": "Hello, world!"}, 4 + 4 + 3),
+        (RESPONSES, {"instructions": "Hello, world!", "input": "Hello, world!"}, 8 + 8 + 3),
+        (MESSAGES, {"system": "Hello, world!", "messages": [{"role": "user", "content": "Hello, world!"}]}, 8 + 8 + 3),
+    ],
+)
+def test_a_text_by_itself_is_a_message(dialect: Dialect, body: dict[str, Any], tokens: int) -> None:
+    prompt = prompt_of(dialect, body)
+    assert prompt.likely_tokens_of(counted(prompt, Encoding.O200K)) == tokens
+
+
 def test_parameters_are_no_prompt() -> None:
     plain = {"messages": [{"role": "user", "content": "Hi"}]}
     more = {"model": "m" * 99, "temperature": 0.1, "seed": 7, "metadata": {"a": "b"}, "logit_bias": {"1": 100}}

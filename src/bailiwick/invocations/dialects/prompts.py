@@ -130,7 +130,11 @@ def prompt_of(dialect: Dialect, body: Mapping[str, Any], *, for_anthropic: bool 
         if key in _PARAMETERS:
             continue
         prompt.keys += len(key)
-        if key in _SPOKEN or not isinstance(value, (dict, list)):
+        if key in _SPOKEN and isinstance(value, str):  # a message of its own
+            prompt.texts.append(value)
+            prompt.separators += _OBJECT
+            prompt.messages += 1
+        elif key in _SPOKEN or not isinstance(value, (dict, list)):
             reader.read(value)
         else:
             reader.document(value)
