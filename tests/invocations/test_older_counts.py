@@ -18,7 +18,7 @@ from bailiwick.kernel.migrate import alembic_config, migrate
 from tests.conftest import drop, with_database
 from tests.invocations.test_traces import a_row, crowded
 
-_BEFORE = "0010"
+_BEFORE = "0011"
 _COUNTED = """
 insert into trace_counts (organization_id, span_hours, start_hour, status, decision, requested_model, routed_model,
                           virtual_key_id, traces)

@@ -50,7 +50,7 @@ async def test_an_empty_account_is_closed_and_opened_again(purse: Purse) -> None
 
 async def test_the_ledger_is_one_of_those_known(db: Database) -> None:
     organization_id = await make_organization()
-    with pytest.raises(DBAPIError, match="accounts_ledger_check"):
+    with pytest.raises(DBAPIError, match="ledger_name_check"):
         async with tenant_transaction(organization_id) as session:
             await open_account(
                 session, organization_id, ledger="shells", kind="wallet", owner_id=organization_id, floor=0
