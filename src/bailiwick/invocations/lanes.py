@@ -7,7 +7,7 @@ money, which every call of it changes, are waited for once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 import asyncpg
@@ -61,13 +61,17 @@ class Lane:
         self._batcher: Batcher[Item, Answer] = Batcher(self._flush, limit=limit)
         self._admits = True
 
-    def admit(self, item: Admission) -> asyncio.Future[Admitted]:
+    def admit(
+        self, item: Admission, *, abandoned: Callable[[Admitted], None] | None = None
+    ) -> asyncio.Future[Admitted]:
         """Hands an admission over at once; the future becomes its answer, or raises what `admission.answer` lists or
-        Unavailable. Whoever gives up waiting does not stop it. Raises Unavailable when no more are taken.
+        Unavailable. Whoever gives up waiting (cancels it) does not stop it; `abandoned` is then told that it is
+        admitted all the same. Raises Unavailable when no more are taken.
         """
         if not self._admits:
             raise Unavailable("The server is stopping.")
-        return cast("asyncio.Future[Admitted]", self._batcher.put(item))
+        told = cast("Callable[[Answer], None] | None", abandoned)
+        return cast("asyncio.Future[Admitted]", self._batcher.put(item, abandoned=told))
 
     def settle(self, item: Settlement) -> asyncio.Future[None]:
         """The same for a settlement; the future is done when it is on disk, or raises HoldExpired or Unavailable."""
@@ -115,6 +119,10 @@ class Lane:
     def refuse_admissions(self) -> None:
         """Takes no more admissions; settlements and refusals still."""
         self._admits = False
+
+    async def idle(self) -> None:
+        """Waits until all that was handed over is written."""
+        await self._batcher.idle()
 
     async def close(self) -> None:
         """Writes what is waiting, then closes the connection."""

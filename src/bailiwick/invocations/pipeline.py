@@ -63,7 +63,7 @@ class Pipeline:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._leftovers: set[asyncio.Task[None]] = set()
+        self._leftovers: set[asyncio.Task[Record]] = set()
 
     async def invoke(self, call: Call) -> Outcome:
         """Runs one invocation to its settlement.
@@ -240,17 +240,16 @@ class Pipeline:
                 started_ns=started_ns,
                 requested_model=call.requested_model,
             )
-            future = self._lane.admit(item)
+            future = self._lane.admit(item, abandoned=partial(self._give_back, call, item))
             try:
                 await asyncio.sleep(0)  # the admission is on its way after that
                 if inspected is None:
                     inspected = inspected_ahead(call.texts, call.policy)
-                admitted = await asyncio.shield(future)
+                admitted = await future
             except asyncio.CancelledError:
-                # The caller went away while its admission was being written: give the hold back once it stands.
-                task = asyncio.create_task(self._return_hold(call, item, future))
-                self._leftovers.add(task)
-                task.add_done_callback(self._leftovers.discard)
+                # The caller went away while its admission was being written: the hold is given back once it stands.
+                if not future.cancel() and not future.cancelled() and future.exception() is None:  # it stands already
+                    self._give_back(call, item, future.result())
                 raise
             except TermsChanged:
                 if attempt == 2:
@@ -264,14 +263,13 @@ class Pipeline:
             return Running(item, admitted, call.policy, inspected)
         raise AssertionError("unreachable")
 
-    async def _return_hold(self, call: Call, item: Admission, future: asyncio.Future[Admitted]) -> None:
-        try:
-            admitted = await future
-        except Exception:
-            return
+    def _give_back(self, call: Call, item: Admission, admitted: Admitted) -> None:
+        """Settles an admitted invocation that nobody wants any more."""
         running = Running(item, admitted, call.policy)
         running.incoming = Inspection(Decision.BYPASS, (), ())
-        await self._settle(call, running, error=Cancelled())
+        task = asyncio.create_task(self._settle(call, running, error=Cancelled()))
+        self._leftovers.add(task)
+        task.add_done_callback(self._leftovers.discard)
 
     async def _settle(
         self,
@@ -343,8 +341,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
-                if self._leftovers:
-                    await asyncio.wait(self._leftovers)
+                await self._given_back()
         except TimeoutError:
             return False
         return True
@@ -353,9 +350,14 @@ class Pipeline:
         """Writes what is waiting and closes the lane."""
         await self.kill_switches.close()
         self._lane.refuse_admissions()
+        await self._given_back()
+        await self._lane.close()
+
+    async def _given_back(self) -> None:
+        """Waits for the settlements of admissions whose callers have gone."""
+        await self._lane.idle()
         if self._leftovers:
             await asyncio.wait(self._leftovers)
-        await self._lane.close()
 
 
 async def _hang_up(upstream: contextlib.AsyncExitStack) -> None:

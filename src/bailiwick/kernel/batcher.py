@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from bailiwick.kernel.errors import Unavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+_Waiting: TypeAlias = tuple[Item, "asyncio.Future[Answer]", Callable[[Answer], None] | None]
 
 
 class Batcher(Generic[Item, Answer]):
@@ -28,19 +29,20 @@ class Batcher(Generic[Item, Answer]):
     ) -> None:
         self._flush = flush
         self._limit = limit
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._waiting: list[_Waiting[Item, Answer]] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    def put(self, item: Item) -> asyncio.Future[Answer]:
-        """Hands `item` over at once; the future becomes its answer. Whoever gives up waiting does not stop the write.
+    def put(self, item: Item, *, abandoned: Callable[[Answer], None] | None = None) -> asyncio.Future[Answer]:
+        """Hands `item` over at once; the future becomes its answer. Whoever gives up waiting (cancels the future) does
+        not stop the write; `abandoned` is then told what it answered, unless that is an exception.
 
         Raises Unavailable when closed.
         """
         if self._closed:
             raise Unavailable("The server is stopping.")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, future, abandoned))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return future
@@ -55,24 +57,29 @@ class Batcher(Generic[Item, Answer]):
         finally:
             self._task = None
 
-    async def _write(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _write(self, batch: list[_Waiting[Item, Answer]]) -> None:
         try:
-            answers = await self._flush([item for item, _ in batch])
+            answers = await self._flush([item for item, _, _ in batch])
         except Exception as error:
-            for _, future in batch:
+            for _, future, _ in batch:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future, abandoned), answer in zip(batch, answers, strict=True):
             if future.done():  # its caller went away; what was written stands
-                continue
-            if isinstance(answer, Exception):
+                if abandoned is not None and not isinstance(answer, Exception):
+                    abandoned(answer)
+            elif isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
 
+    async def idle(self) -> None:
+        """Waits until all that was handed over is written."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
     async def close(self) -> None:
         """Refuses new items and waits for what is waiting."""
         self._closed = True
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        await self.idle()
