@@ -31,7 +31,10 @@ declare
   reserved record;
   is_clear boolean;
 begin
-  select o.version = organization_version and o.deleted_at is null into is_clear
+  select o.version = organization_version and o.deleted_at is null
+         and not exists (select from installation_kill_switches where lifted_at is null)
+         and not exists (select from kill_switches s where s.organization_id = organization and s.lifted_at is null)
+    into is_clear
     from organizations o where o.id = organization;
   if is_clear and credential_key is not null then
     select k.revoked_at is null and (k.expires_at is null or k.expires_at > moment) into is_clear
@@ -53,11 +56,6 @@ begin
     select m.removed_at is null into is_clear
       from memberships m where m.organization_id = organization and m.id = membership;
   end if;
-  if is_clear then
-    is_clear := not exists (select from installation_kill_switches where lifted_at is null)
-      and not exists (select from kill_switches s where s.organization_id = organization and s.lifted_at is null);
-  end if;
-
   if is_clear then
     update accounts a set held = a.held + amount
      where a.organization_id = organization and a.id = account and a.closed_at is null
