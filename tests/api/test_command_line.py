@@ -51,6 +51,8 @@ def bailiwick(*arguments: str, cwd: Path, **settings: str) -> subprocess.Complet
         (["serve"], {"smtp_url": "mail.example.com:25"}, "BAILIWICK_SMTP_URL: must begin with smtp://"),
         (["serve"], {"public_url": "bailiwick.example.com"}, "BAILIWICK_PUBLIC_URL: must begin with http://"),
         (["migrate", "--data-dir", "a file"], {}, "a file"),
+        (["ledger", "check", "--data-dir", "nowhere"], {}, "nowhere: no installation"),
+        (["audit", "verify", "--data-dir", "nowhere"], {}, "nowhere: no installation"),
         (["serve", "--host", "no.such.host.invalid"], {}, "--host"),
         (["audit", "verify", "log.jsonl"], {}, "--key"),
         (["audit", "verify", "log.jsonl", "--key", "no-such-file"], {}, "--key is neither"),

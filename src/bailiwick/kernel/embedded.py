@@ -46,7 +46,7 @@ def start(data_dir: Path) -> PostgresServer:
     data_dir.mkdir(parents=True, exist_ok=True)
     cluster = data_dir.resolve() / "postgres"
     server = get_server(cluster, start=False)
-    if not (cluster / "PG_VERSION").exists():
+    if not exists(data_dir):
         with server._lock:
             server.ensure_pgdata_inited()
             configuration = cluster / "postgresql.conf"
@@ -55,6 +55,11 @@ def start(data_dir: Path) -> PostgresServer:
     if DATABASE not in server.psql("select datname from pg_database;").split():
         server.psql(f"create database {DATABASE};")
     return server
+
+
+def exists(data_dir: Path) -> bool:
+    """Whether the embedded server of `data_dir` has been made."""
+    return (data_dir / "postgres" / "PG_VERSION").exists()
 
 
 def url(server: PostgresServer) -> str:
