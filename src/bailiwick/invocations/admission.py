@@ -80,7 +80,7 @@ def _fields(item: Admission) -> tuple[object, ...]:
     )
 
 
-def are_few(items: Sequence[Admission]) -> bool:
+def _are_few(items: Sequence[Admission]) -> bool:
     """Whether to write them one by one. Those that different accounts pay are left to the functions for batches, which
     take the locks of all in one order.
     """
@@ -90,7 +90,7 @@ def are_few(items: Sequence[Admission]) -> bool:
 def call(statement: Statement, items: Sequence[Admission], lease_seconds: int) -> str:
     """The call that admits a batch; `answer` reads each element of the array that it answers."""
     budgets = [list(dict.fromkeys(item.charge.budget_ids)) for item in items]
-    if are_few(items):
+    if _are_few(items):
         calls = []
         for item, budget_ids in zip(items, budgets, strict=True):
             fields = _fields(item)

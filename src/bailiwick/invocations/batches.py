@@ -29,7 +29,7 @@ async def write(
     refused = [item for item in items if isinstance(item, Refusal)]
     statement = Statement()
     if settlements and admissions:
-        _lock_accounts(statement, settlements, admissions)
+        _lock(statement, settlements, admissions)
     if settlements:
         statement.select("settled", settlement.call(statement, settlements))
     if admissions:
@@ -52,13 +52,20 @@ async def write(
     return [answer(item) for item in items]
 
 
-def _lock_accounts(statement: Statement, settlements: Sequence[Settlement], admissions: Sequence[Admission]) -> None:
-    """Locks all accounts in one order, when several pay, before anything else of their organisations: else two
-    processes that settle for one and then admit for another would wait for each other.
+def _lock(statement: Statement, settlements: Sequence[Settlement], admissions: Sequence[Admission]) -> None:
+    """Locks what is settled and all accounts in one order, when several pay, before anything else: else two processes
+    that settle for one payer and then admit for another would wait for each other.
     """
     settled = [item.admission for item in settlements]
     paying = {(item.organization_id, item.charge.account_id) for item in [*settled, *admissions]}
     if len(paying) > 1:
         paid = {(item.organization_id, item.charge.sink_account_id) for item in settled}
-        organization_ids, account_ids = zip(*paying, *paid, strict=True)
-        statement.select("locked", statement.call("ledger_lock_accounts", list(organization_ids), list(account_ids)))
+        account_organization_ids, account_ids = zip(*paying, *paid, strict=True)
+        lock = statement.call(
+            "ledger_lock",
+            [item.organization_id for item in settled],
+            [item.hold_id for item in settled],
+            list(account_organization_ids),
+            list(account_ids),
+        )
+        statement.select("locked", lock)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bailiwick.invocations.admission import are_few
 from bailiwick.invocations.errors import HoldExpired
 from bailiwick.invocations.requests import Settlement
 from bailiwick.invocations.statements import Statement
@@ -54,8 +53,8 @@ def _fields(item: Settlement) -> tuple[object, ...]:
 
 def call(statement: Statement, items: Sequence[Settlement]) -> str:
     """The call that settles a batch; `answer` reads each element of the array that it answers."""
-    if are_few([item.admission for item in items]):
-        return statement.array(statement.call("invocations_settle_one", *_fields(item)) for item in items)
+    if len(items) == 1:  # two one by one would lock the second's hold, for which a sweep may wait, after the accounts
+        return statement.array([statement.call("invocations_settle_one", *_fields(items[0]))])
     columns = zip(*map(_fields, items), strict=True)
     return statement.call("invocations_settle", *map(list, columns))
 
