@@ -1,4 +1,4 @@
-"""Calls to other servers: one pooled client, and the SSRF guard that every address passes.
+"""Calls to other servers: their pooled clients, and the SSRF guard that every address passes.
 
 The guard looks at the address that is connected to, not at the name: the resolver drops private, loopback, link-local,
 multicast and reserved addresses (also IPv4 within IPv6), so that neither a redirect nor a changed DNS answer gets
@@ -13,15 +13,17 @@ import json as jsonlib
 import socket
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from aiohappyeyeballs import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from bailiwick.kernel.errors import InvalidInput, UpstreamFailed
+from bailiwick.kernel.http_client import BrokenOff, HttpClient, NotConnected
 
 
 class AddressRefused(InvalidInput):
@@ -40,6 +42,25 @@ class OutboundResponse(msgspec.Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+class StreamedAnswer(Protocol):
+    """An answer that has begun; its body comes as it is read. To be closed unless it was read to its end."""
+
+    status: int
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its fields by lower-case name."""
+        ...
+
+    async def readany(self) -> bytes:
+        """What has come of the body since; empty at its end. Raises BrokenOff and TimeoutError."""
+        ...
+
+    def close(self) -> None:
+        """Hangs up, unless the answer has been received to its end."""
+        ...
 
 
 def is_public(address: str) -> bool:
@@ -66,14 +87,22 @@ def _check(url: str, allowed: frozenset[str]) -> None:
     if parts.username is not None or parts.password is not None:
         raise AddressRefused("a URL may not carry credentials")
     port = port or (443 if parts.scheme == "https" else 80)
-    if host in allowed or f"{host}:{port}" in allowed:
+    if _is_allowed(host, port, allowed):
         return
     try:
         public = is_public(host)
     except ValueError:  # a name
         return
     if not public:
-        raise AddressRefused(f"{host} may not be called: it is not an address of the public internet")
+        raise _not_public(host)
+
+
+def _is_allowed(host: str, port: int, allowed: frozenset[str]) -> bool:
+    return host in allowed or f"{host}:{port}" in allowed
+
+
+def _not_public(host: str) -> AddressRefused:
+    return AddressRefused(f"{host} may not be called: it is not an address of the public internet")
 
 
 class _GuardedResolver(AbstractResolver):
@@ -85,15 +114,37 @@ class _GuardedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         results = await self._inner.resolve(host, port, family)
-        if host in self._allowed or f"{host}:{port}" in self._allowed:
+        if _is_allowed(host, port, self._allowed):
             return results
         public = [result for result in results if is_public(result["host"])]
         if not public:
-            raise AddressRefused(f"{host} may not be called: it is not an address of the public internet")
+            raise _not_public(host)
         return public
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+class _ProxiedAnswer:
+    """An answer that came through the proxy."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.status = response.status
+        self.headers = _lower(response.headers)
+        self._response = response
+
+    async def readany(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except aiohttp.ClientError as error:
+            raise BrokenOff(type(error).__name__) from None
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 class Outbound:
@@ -103,6 +154,7 @@ class Outbound:
         self._allowed = allowed_hosts
         self._proxy = proxy_url
         self._session: aiohttp.ClientSession | None = None
+        self._client: HttpClient | None = None
 
     def allowing(self, hosts: Iterable[str]) -> Outbound:
         """A client of its own, to be closed by itself, that may also call `hosts`: those that the operator named."""
@@ -117,7 +169,7 @@ class Outbound:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The pooled client; callers that stream use it after `check`, with redirects off."""
+        """The pooled client for libraries that bring their own calls; to be used after `check`, with redirects off."""
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=_GuardedResolver(self._allowed), limit=512, ttl_dns_cache=30),
@@ -127,6 +179,57 @@ class Outbound:
                 headers={"user-agent": "bailiwick"},
             )
         return self._session
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float, connect_seconds: float
+    ) -> StreamedAnswer:
+        """Posts once; the answer as soon as its head is there. `timeout_seconds` bound the whole exchange, reading
+        included. Redirects are not followed. Raises AddressRefused, NotConnected, BrokenOff and TimeoutError.
+        """
+        self.check(url)
+        try:
+            if self._proxy is not None:
+                return await self._post_by_proxy(url, headers, body, timeout_seconds, connect_seconds)
+            if self._client is None:
+                self._client = HttpClient(self._resolve)
+            return await self._client.post(
+                url, headers, body, timeout_seconds=timeout_seconds, connect_seconds=connect_seconds
+            )
+        except ValueError as error:
+            raise AddressRefused(f"this cannot be called: {error}") from None
+
+    async def _post_by_proxy(
+        self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float, connect_seconds: float
+    ) -> StreamedAnswer:
+        try:
+            return _ProxiedAnswer(
+                await self.session.post(
+                    url,
+                    data=body,
+                    headers=headers,
+                    timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=connect_seconds),
+                    allow_redirects=False,
+                )
+            )
+        except aiohttp.ServerTimeoutError:
+            raise NotConnected("no connection in time") from None
+        except aiohttp.InvalidURL:  # a ValueError too, which tells more
+            raise
+        except aiohttp.ClientError as error:
+            if isinstance(error.__cause__, AddressRefused):  # of the proxy
+                raise error.__cause__ from None
+            kind = NotConnected if isinstance(error, aiohttp.ClientConnectorError) else BrokenOff
+            raise kind(type(error).__name__) from None
+
+    async def _resolve(self, host: str, port: int) -> list[AddrInfoType]:
+        loop = asyncio.get_running_loop()
+        found: list[AddrInfoType] = [*await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        if _is_allowed(host, port, self._allowed):
+            return found
+        public = [info for info in found if is_public(str(info[4][0]))]
+        if not public:
+            raise _not_public(host)
+        return public
 
     async def request(
         self,
@@ -161,9 +264,7 @@ class Outbound:
                     body += await response.content.read(max_bytes + 1 - len(body))
                 if len(body) > max_bytes:
                     raise OutboundFailed(f"The answer of {urlsplit(url).hostname} is larger than {max_bytes} bytes.")
-                return OutboundResponse(
-                    response.status, {name.lower(): value for name, value in response.headers.items()}, body
-                )
+                return OutboundResponse(response.status, _lower(response.headers), body)
         except TimeoutError:
             raise OutboundFailed(f"{urlsplit(url).hostname} did not answer in {timeout_seconds:g} s.") from None
         except aiohttp.ClientError as error:
@@ -172,7 +273,10 @@ class Outbound:
             raise OutboundFailed(f"{urlsplit(url).hostname} could not be reached: {type(error).__name__}.") from None
 
     async def close(self) -> None:
-        """Closes the pool."""
+        """Closes the pools."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
         if self._session is not None:
             await self._session.close()
             await asyncio.sleep(0)  # lets the transports close before the loop ends

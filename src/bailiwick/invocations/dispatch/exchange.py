@@ -8,13 +8,13 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 
-import aiohttp
 import structlog
 
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.errors import TargetTimeout, TargetUnavailable
 from bailiwick.kernel.clock import now
-from bailiwick.kernel.outbound import AddressRefused, Outbound
+from bailiwick.kernel.http_client import BrokenOff
+from bailiwick.kernel.outbound import Outbound, StreamedAnswer
 
 _log = structlog.get_logger(__name__)
 _MOST_RETRY_SECONDS = 10.0
@@ -66,7 +66,7 @@ class Exchange:
     @contextlib.asynccontextmanager
     async def post(
         self, target: str, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[StreamedAnswer]:
         """Posts a JSON body and yields the successful answer, its body unread.
 
         Tries again on 408, 429, 5xx and connection errors, as long as no answer has begun. Raises TargetRefused for
@@ -76,7 +76,7 @@ class Exchange:
         for attempt in range(1, self._attempts + 1):
             if not self._breaker.allows(target):
                 raise TargetUnavailable("The target has failed repeatedly and is being left alone; try again later.")
-            response: aiohttp.ClientResponse | None = None
+            response: StreamedAnswer | None = None
             try:
                 async with asyncio.timeout_at(deadline):
                     sent = {"content-type": "application/json", **headers}
@@ -105,9 +105,9 @@ class Exchange:
             except TimeoutError:
                 self._breaker.failed(target)
                 raise TargetTimeout from None
-            except aiohttp.ClientError as error:
+            except BrokenOff as error:
                 self._breaker.failed(target)
-                raise TargetUnavailable(f"The target's answer broke off: {type(error).__name__}.") from None
+                raise TargetUnavailable(f"The target's answer broke off: {error}.") from None
             except TargetUnavailable:  # what it answers cannot be used
                 self._breaker.failed(target)
                 raise
@@ -120,32 +120,23 @@ class Exchange:
                 response.close()
             return
 
-    async def send(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float
-    ) -> aiohttp.ClientResponse:
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> StreamedAnswer:
         """Posts a body once; the answer, whatever its status, unread. To be closed by the caller.
 
         Raises NoConnection, AddressRefused, and TimeoutError after `timeout_seconds`, which also bound the reading.
         """
-        self._outbound.check(url)
         try:
-            return await self._outbound.session.post(
+            return await self._outbound.post(
                 url,
-                data=body,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=self._connect_seconds),
-                allow_redirects=False,
+                body=body,
+                timeout_seconds=timeout_seconds,
+                connect_seconds=self._connect_seconds,
             )
-        except aiohttp.InvalidURL:
-            raise AddressRefused("this is not a URL that can be called") from None
-        except aiohttp.ServerTimeoutError:
-            raise NoConnection("no connection in time") from None
-        except aiohttp.ClientError as error:
-            if isinstance(error.__cause__, AddressRefused):
-                raise error.__cause__ from None
-            raise NoConnection(type(error).__name__) from None
+        except BrokenOff as error:
+            raise NoConnection(str(error)) from None
 
-    async def _check(self, target: str, response: aiohttp.ClientResponse) -> None:
+    async def _check(self, target: str, response: StreamedAnswer) -> None:
         if 200 <= response.status < 300:
             return
         if response.status in (408, 429) or response.status >= 500:
@@ -153,20 +144,20 @@ class Exchange:
             response.close()
             raise _TryAgain(f"status {response.status}", after)
         body = b""
-        with contextlib.suppress(aiohttp.ClientError, TargetUnavailable):
+        with contextlib.suppress(BrokenOff, TargetUnavailable):
             body = await read(response, 64 * 1024)
         response.close()
         self._breaker.succeeded(target)  # it answers; the request is what it does not like
         raise TargetRefused(response.status, body)
 
 
-async def read(response: aiohttp.ClientResponse, most_bytes: int = _MOST_ANSWER_BYTES) -> bytes:
+async def read(answer: StreamedAnswer, most_bytes: int = _MOST_ANSWER_BYTES) -> bytes:
     """The whole body, up to a bound. Raises TargetUnavailable above it."""
     parts = []
     total = 0
-    async for part in response.content.iter_any():
+    while part := await answer.readany():
         total += len(part)
         if total > most_bytes:
             raise TargetUnavailable("The target's answer is too large.")
         parts.append(part)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

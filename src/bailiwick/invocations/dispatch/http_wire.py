@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from bailiwick.invocations.deployments import Deployment
@@ -19,6 +18,8 @@ from bailiwick.invocations.dialects import Dialect, EventParser, ServerEvent, St
 from bailiwick.invocations.dispatch.exchange import Exchange, NoConnection, read, retry_after
 from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Refusal, WireAnswer, WireStream, kept
 from bailiwick.invocations.errors import TargetUnavailable
+from bailiwick.kernel.http_client import BrokenOff
+from bailiwick.kernel.outbound import StreamedAnswer
 
 _ANTHROPIC_VERSION = "2023-06-01"
 _AZURE_VERSION = "2024-10-21"
@@ -94,8 +95,8 @@ class HttpWire:
             return WireAnswer(_decode(content), kept(response.headers))
         except TimeoutError:
             raise NoAnswer("no answer in time", is_timeout=True, may_pass=not begun) from None
-        except aiohttp.ClientError as error:
-            raise NoAnswer(f"the answer broke off ({type(error).__name__})", may_pass=False) from None
+        except BrokenOff as error:
+            raise NoAnswer(f"the answer broke off ({error})", may_pass=False) from None
         except TargetUnavailable as error:  # too large
             raise NoAnswer(error.message, may_pass=False) from None
         except (msgspec.DecodeError, RecursionError):
@@ -104,16 +105,16 @@ class HttpWire:
     @contextlib.asynccontextmanager
     async def stream(self, attempt: Attempt) -> AsyncIterator[WireStream]:
         """See Wire."""
-        response: aiohttp.ClientResponse | None = None
+        response: StreamedAnswer | None = None
         try:
             try:
                 async with asyncio.timeout(attempt.first_token_seconds):
                     response = await self._send(attempt, attempt.timeout_seconds)
-                    first = await response.content.readany()
+                    first = await response.readany()
             except TimeoutError:
                 raise NoAnswer("no answer in time", is_timeout=True) from None
-            except aiohttp.ClientError as error:
-                raise NoAnswer(f"the answer broke off ({type(error).__name__})") from None
+            except BrokenOff as error:
+                raise NoAnswer(f"the answer broke off ({error})") from None
             if not first:
                 raise NoAnswer("the answer was empty")
             yield WireStream(_Reads(response, first, attempt.idle_seconds), kept(response.headers))
@@ -121,7 +122,7 @@ class HttpWire:
             if response is not None:
                 response.close()
 
-    async def _send(self, attempt: Attempt, timeout_seconds: float) -> aiohttp.ClientResponse:
+    async def _send(self, attempt: Attempt, timeout_seconds: float) -> StreamedAnswer:
         url, headers = address(attempt.deployment, attempt.dialect, counts_tokens=attempt.counts_tokens)
         if attempt.headers:
             for name in _OF_PROTOCOL[attempt.dialect]:
@@ -134,7 +135,7 @@ class HttpWire:
         if 200 <= response.status < 300:
             return response
         content = b""
-        with contextlib.suppress(aiohttp.ClientError, TargetUnavailable):
+        with contextlib.suppress(BrokenOff, TargetUnavailable):
             content = await read(response, _MOST_ERROR_BYTES)
         response.close()
         raise Refusal(
@@ -164,7 +165,7 @@ def _error(content: bytes) -> object:
 class _Reads:
     """The events of one answer, its first piece read already."""
 
-    def __init__(self, response: aiohttp.ClientResponse, first: bytes, idle_seconds: float) -> None:
+    def __init__(self, response: StreamedAnswer, first: bytes, idle_seconds: float) -> None:
         self._response = response
         self._piece = first
         self._idle_seconds = idle_seconds
@@ -179,14 +180,14 @@ class _Reads:
                 piece, self._piece = self._piece, b""
                 if not piece:
                     async with asyncio.timeout(self._idle_seconds):
-                        piece = await self._response.content.readany()
+                        piece = await self._response.readany()
                 if not piece:
                     raise StopAsyncIteration
                 if events := self._parser.feed(piece):
                     return events
         except TimeoutError:
             raise NoAnswer("the answer stalled", is_timeout=True, may_pass=False) from None
-        except aiohttp.ClientError as error:
-            raise NoAnswer(f"the answer broke off ({type(error).__name__})", may_pass=False) from None
+        except BrokenOff as error:
+            raise NoAnswer(f"the answer broke off ({error})", may_pass=False) from None
         except StreamUnreadable:
             raise NoAnswer("the answer could not be read", may_pass=False) from None
