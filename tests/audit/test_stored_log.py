@@ -167,6 +167,9 @@ TAMPERING: dict[str, tuple[Check, int | None, str]] = {
     "sequences exchanged": ("root", None, "update audit_entries set sequence = 7 - sequence where sequence in (3, 4)"),
     "prev_hash": ("link", 3, "update audit_entries set prev_hash = sha256('') where sequence = 3"),
     "row_hash": ("row_hash", 3, "update audit_entries set row_hash = sha256('') where sequence = 3"),
+    "action": ("column", 7, "update audit_entries set action = 'key.created' where sequence = 7"),
+    "actor": ("column", 7, "update audit_entries set actor = 'usr_2' where sequence = 7"),
+    "agent_id": ("column", 3, "update audit_entries set agent_id = null where sequence = 3"),
     "an entry removed": ("sequence", 3, "delete from audit_entries where sequence = 3"),
     "the tail removed": ("head", None, "delete from audit_entries where sequence > 7"),
     "the tail removed with its trace": (

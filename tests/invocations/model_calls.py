@@ -51,16 +51,19 @@ def model_call(
 ) -> StreamCall:
     """A call of `deployment` that is charged to the tenant's account of runs."""
     positions = request_positions(dialect, body)
+    upstreams = upstreams_of(exchange, deployment, timeout_seconds=timeout_seconds)
+    input_tokens = input_tokens_bound(dialect, body)
     target = ModelTarget(
         name=deployment.name,
-        upstreams=upstreams_of(exchange, deployment, timeout_seconds=timeout_seconds),
+        upstreams=upstreams,
         dialect=dialect,
         body=body,
         positions=positions,
         headers={},
-        input_tokens=input_tokens_bound(dialect, body),
+        input_tokens=input_tokens,
         output_tokens=deployment.max_output_tokens,
         passed_on={},
+        amount_micros=upstreams.worst_case_micros(deployment.name, input_tokens, deployment.max_output_tokens),
     )
     return StreamCall(
         caller=tenant.caller,

@@ -28,7 +28,7 @@ PROMPT = "A prompt that no span may carry"
 
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """The spans that an installation with an exporter sends."""
+    """The spans that an installation with an exporter sends; to be asked for before the pipeline."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -61,7 +61,7 @@ def times(found: Sequence[ReadableSpan]) -> list[int]:
 
 
 async def test_a_completed_call_is_one_span_with_its_stages(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, exported: InMemorySpanExporter
+    exported: InMemorySpanExporter, tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     await pipeline.invoke(a_call(tenant, model, exchange))
     found = by_name(exported)
@@ -93,7 +93,7 @@ async def test_a_completed_call_is_one_span_with_its_stages(
 
 
 async def test_the_callers_trace_goes_on(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, exported: InMemorySpanExporter
+    exported: InMemorySpanExporter, tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     await pipeline.invoke(a_call(tenant, model, exchange, trace_parent=TRACE_PARENT))
     whole = by_name(exported)["chat fast"]
@@ -104,7 +104,7 @@ async def test_the_callers_trace_goes_on(
 
 
 async def test_a_bad_traceparent_begins_a_trace(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, exported: InMemorySpanExporter
+    exported: InMemorySpanExporter, tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     for bad in ("", "nonsense", "00-0-0-01", "ff-" + "0" * 32 + "-" + "0" * 16 + "-01"):
         exported.clear()
@@ -113,7 +113,7 @@ async def test_a_bad_traceparent_begins_a_trace(
 
 
 async def test_a_failed_call_tells_its_error_and_no_content(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, exported: InMemorySpanExporter
+    exported: InMemorySpanExporter, tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     async def fail(_request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": "no such thing"}, status=404)
@@ -130,7 +130,7 @@ async def test_a_failed_call_tells_its_error_and_no_content(
 
 
 async def test_a_blocked_call_tells_how_many_findings_and_none_of_them(
-    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, exported: InMemorySpanExporter
+    exported: InMemorySpanExporter, tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     with pytest.raises(InvocationBlocked):
         await pipeline.invoke(a_call(tenant, model, exchange, "His SSN is 536-22-8726"))

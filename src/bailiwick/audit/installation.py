@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select, union
+from sqlalchemy import func, select, text, union
 
 from bailiwick.audit import log
 from bailiwick.audit.checkpoint import Checkpoint, NoteInvalid, VerifierKey, open_checkpoint, origin_of
@@ -18,6 +18,15 @@ from bailiwick.audit.verify import LogBroken, LogWalk, VerifiedLog
 from bailiwick.kernel import ids
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import system_transaction, tenant_transaction
+
+_OTHER_COLUMNS = text(
+    "select sequence, id from audit_entries"
+    " where organization_id = :organization_id and sequence between :first and :last"
+    " and (action, actor, agent_id) is distinct from"
+    " (case chain when 'activity' then body::json ->> 'action' end,"
+    " case chain when 'activity' then body::json ->> 'actor' end,"
+    " case chain when 'runs' then body::json ->> 'agent_id' end) order by sequence limit 1"
+)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -54,6 +63,7 @@ async def verify_stored_log(organization_id: UUID) -> VerifiedLog:
     async for entries in log.read_log(organization_id, 0, head.size):
         for entry in entries:
             walk.take(entry)
+        await _compare_columns(organization_id, entries[0].sequence, entries[-1].sequence)
     size = walk.frontier.size
     if size != head.size:
         raise LogBroken("head", f"the log should have {head.size} entries and has {size}")
@@ -62,6 +72,19 @@ async def verify_stored_log(organization_id: UUID) -> VerifiedLog:
     walk.end()
     public_id = ids.encode(ids.Prefix.ORGANIZATION, organization_id)
     return VerifiedLog(public_id, 0, size, walk.frontier.root(), walk.by_chain)
+
+
+async def _compare_columns(organization_id: UUID, first: int, last: int) -> None:
+    """Compares what entries are found by, which no hash covers, with their bodies, which are known to be sound."""
+    async with tenant_transaction(organization_id) as session:
+        found = await session.execute(
+            _OTHER_COLUMNS, {"organization_id": organization_id, "first": first, "last": last}
+        )
+        row = found.first()
+    if row is not None:
+        raise LogBroken(
+            "column", "its action, actor or agent is not that of the body", sequence=row.sequence, entry_id=str(row.id)
+        )
 
 
 async def _read_head(organization_id: UUID) -> _Head:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Computed, DateTime, LargeBinary, SmallInteger, Text, func
+from sqlalchemy import BigInteger, DateTime, LargeBinary, SmallInteger, Text, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bailiwick.kernel.database import Base
@@ -23,19 +23,14 @@ class AuditEntry(Base):
     prev_hash: Mapped[bytes] = mapped_column(LargeBinary)
     row_hash: Mapped[bytes] = mapped_column(LargeBinary)
     body: Mapped[str] = mapped_column(Text)
-    action: Mapped[str | None] = mapped_column(
-        Text, Computed("case when chain = 'activity' then body::json ->> 'action' end", persisted=True)
-    )
-    actor: Mapped[str | None] = mapped_column(
-        Text, Computed("case when chain = 'activity' then body::json ->> 'actor' end", persisted=True)
-    )
-    agent_id: Mapped[str | None] = mapped_column(
-        Text, Computed("case when chain = 'runs' then body::json ->> 'agent_id' end", persisted=True)
-    )
+    # What it is found by: members of the body, written beside it since reading them out costs more than all else.
+    action: Mapped[str | None] = mapped_column(Text)
+    actor: Mapped[str | None] = mapped_column(Text)
+    agent_id: Mapped[str | None] = mapped_column(Text)
 
 
 class AuditHead(Base):
-    """Where a log ends: its number of entries and the last hash of each chain."""
+    """Where a log ends: its number of entries, each chain's last hash, and the one that the last entry links to."""
 
     __tablename__ = "audit_heads"
 
@@ -43,6 +38,7 @@ class AuditHead(Base):
     size: Mapped[int] = mapped_column(BigInteger, server_default="0")
     runs_hash: Mapped[bytes] = mapped_column(LargeBinary, server_default=func.decode(func.repeat("00", 32), "hex"))
     activity_hash: Mapped[bytes] = mapped_column(LargeBinary, server_default=func.decode(func.repeat("00", 32), "hex"))
+    linked_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class AuditTree(Base):

@@ -19,10 +19,10 @@ from bailiwick.kernel import ids
 
 Check = Literal[
     "header", "line", "organization", "sequence", "id", "link", "row_hash", "body", "end", "signature", "size", "root",
-    "consistency", "head", "tree",
+    "consistency", "column", "head", "tree",
 ]  # fmt: skip
-"""What failed: the form of a line, a field of an entry, the end of the file, a checkpoint, or (`head`, `tree`) what the
-database keeps beside the entries."""
+"""What failed: the form of a line, a field of an entry, the end of the file, a checkpoint, or what the database keeps
+beside the entries (`column`, `head`, `tree`)."""
 
 
 class LogBroken(Exception):

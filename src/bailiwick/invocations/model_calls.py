@@ -273,13 +273,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         """How much output admission will probably grant: a refusal is a trace of its own, and not worth one that is
         foreseen and then taken back. A call that nothing is left for is refused by admission itself."""
         left = prepared.allowed_by.left_micros
-        worst = self.upstreams.worst_case_micros(
-            prepared.model,
-            prepared.input_tokens,
-            prepared.output_tokens,
-            caches_an_hour=prepared.caches_an_hour,
-        )
-        if left is None or worst <= left:
+        if left is None or prepared.worst_case_micros(prepared.output_tokens) <= left:
             return prepared.output_tokens
         left = (await narrowest_limit(prepared.call.caller, prepared.session_name)).left
         affordable = min(self._output_for(prepared, left), prepared.output_tokens)

@@ -57,16 +57,14 @@ class ModelTarget(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     passed_on: dict[str, str]
     """Receives the header fields of the provider's that go with a stream."""
-    caches_an_hour: bool = False
-    """Whether the call asks that some of its input be cached for an hour, which costs more."""
+    amount_micros: int
+    """What both bounds cost at most."""
     kind: str = "model"
 
     def worst_case_micros(self, texts: Sequence[InspectedText]) -> int:
-        """What both bounds cost at most."""
+        """What its hold is for."""
         del texts
-        return self.upstreams.worst_case_micros(
-            self.name, self.input_tokens, self.output_tokens, caches_an_hour=self.caches_an_hour
-        )
+        return self.amount_micros
 
     def _request(self, texts: Sequence[str], *, stream: bool) -> ModelRequest:
         return ModelRequest(

@@ -39,7 +39,7 @@ from bailiwick.invocations.refusals import Refusal
 from bailiwick.invocations.relaying import RelayedEvents
 from bailiwick.invocations.requests import Admission, Admitted, Decision, Inspection, Status
 from bailiwick.invocations.running import Running, inspected_ahead
-from bailiwick.invocations.spans import trace_invocation
+from bailiwick.invocations.spans import are_traced, trace_invocation
 from bailiwick.kernel.database import Database
 from bailiwick.kernel.errors import BailiwickError
 from bailiwick.kernel.ids import uuid7
@@ -60,6 +60,7 @@ class Pipeline:
         self._running: dict[UUID, Running] = {}
         self.kill_switches = EngagedSwitches(self._cut_killed)
         """Hears of the topic `kill_switch` and cuts what it stops."""
+        self._are_traced = are_traced()
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -313,15 +314,16 @@ class Pipeline:
             await settled
         finally:
             settled.cancel()  # once it is done that changes nothing
-        trace_invocation(
-            running.timeline,
-            admission=running.admission,
-            inspection=inspection,
-            usage=usage,
-            status=status,
-            error_code=error_code,
-            trace_parent=call.trace_parent,
-        )
+        if self._are_traced:
+            trace_invocation(
+                running.timeline,
+                admission=running.admission,
+                inspection=inspection,
+                usage=usage,
+                status=status,
+                error_code=error_code,
+                trace_parent=call.trace_parent,
+            )
         return kept
 
     async def keep_leases(self) -> None:

@@ -80,6 +80,17 @@ class PreparedCall(msgspec.Struct, kw_only=True):
     place: CachePlace | None = None
     """Where its answer may be kept; None: its key has no cache."""
     running: Running | None = None
+    worst_cases: dict[int, int] = msgspec.field(default_factory=dict)
+    """What `worst_case_micros` has found."""
+
+    def worst_case_micros(self, output_tokens: int) -> int:
+        """The most that the call can cost with so much output."""
+        found = self.worst_cases.get(output_tokens)
+        if found is None:
+            found = self.worst_cases[output_tokens] = self.upstreams.worst_case_micros(
+                self.model, self.input_tokens, output_tokens, caches_an_hour=self.caches_an_hour
+            )
+        return found
 
     def of(self, output_tokens: int, passed_on: dict[str, str]) -> StreamCall:
         """The invocation, its output bounded."""
@@ -93,7 +104,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
             input_tokens=self.input_tokens,
             output_tokens=output_tokens,
             passed_on=passed_on,
-            caches_an_hour=self.caches_an_hour,
+            amount_micros=self.worst_case_micros(output_tokens),
         )
         tokens = self.input_tokens + output_tokens
         return StreamCall(target=target, dialect=self.call.dialect, tokens=tokens, **self._facts())

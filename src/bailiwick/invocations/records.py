@@ -71,10 +71,11 @@ def record(
         "model_used": usage.model if status is Status.COMPLETED else None,
         "tokens_used": usage.input_tokens + usage.output_tokens,
         "latency_ms": latency_ms,
-        "decision": inspection.decision.value,
+        "decision": str(inspection.decision),
         "cost_usd_micros": usage.cost_micros,
         "invocation_id": encode(Prefix.TRACE, admission.id),
     }
+    action: str | None = None
     if is_run:
         body = audit.run_body(
             {
@@ -88,9 +89,10 @@ def record(
             }
         )
     else:
+        action = f"invocation.{status}"
         body = audit.activity_body(
             audit_uuid,
-            action=f"invocation.{status.value}",
+            action=action,
             actor=admission.caller.subject,
             subject=facts["invocation_id"],
             attributes={
@@ -107,7 +109,7 @@ def record(
         "audit_id": audit_id,
         "kind": call_kind,
         "target": admission.target_name,
-        "status": status.value,
+        "status": status,
         "decision": facts["decision"],
         "cost_usd_micros": usage.cost_micros,
     }
@@ -124,6 +126,8 @@ def record(
         audit_id=audit_uuid,
         audit_chain="runs" if is_run else "activity",
         audit_body=body,
+        audit_action=action,
+        audit_actor=None if is_run else admission.caller.subject,
         event_payload=_json.encode(event).decode(),
         run_agent=admission.target_name if is_run else None,
         decision_id=decision_id,

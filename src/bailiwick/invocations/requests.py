@@ -145,6 +145,9 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     audit_id: UUID
     audit_chain: str
     audit_body: str
+    audit_action: str | None
+    """As the body says, of an entry of the activity chain; so is `audit_actor`."""
+    audit_actor: str | None
     event_payload: str
     run_agent: str | None = None
     decision_id: UUID | None = None

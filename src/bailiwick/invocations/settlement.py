@@ -20,8 +20,8 @@ def _fields(item: Settlement) -> tuple[object, ...]:
         admission.id,
         admission.hold_id,
         uuid7(),  # of the transfer
-        item.status.value,
-        item.decision.value,
+        item.status,
+        item.decision,
         item.error_code,
         usage.provider,
         usage.model,
@@ -36,6 +36,8 @@ def _fields(item: Settlement) -> tuple[object, ...]:
         item.audit_id,
         item.audit_chain,
         item.audit_body,
+        item.audit_action,
+        item.audit_actor,
         uuid7(),  # of the event
         TOPIC,
         item.event_payload,

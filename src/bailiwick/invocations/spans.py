@@ -32,6 +32,11 @@ _OPERATIONS = {"embeddings": "embeddings", "count_tokens": "count_tokens"}
 """What OpenTelemetry's conventions call an operation, by the kind of invocation; of any other of a model, `chat`."""
 
 
+def are_traced() -> bool:
+    """Whether anybody wants spans. To be asked once: the answer takes longer than noting times does."""
+    return isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
 def trace_invocation(
     timeline: Timeline,
     *,
@@ -43,8 +48,6 @@ def trace_invocation(
     trace_parent: str | None,
 ) -> None:
     """Makes the spans of a settled invocation: the whole, and admission, inspection, dispatch and settlement in it."""
-    if not isinstance(trace.get_tracer_provider(), TracerProvider):
-        return
     ended = time.time_ns()
     parent = propagate.extract({"traceparent": trace_parent}) if trace_parent else None
     is_model = admission.target_kind == "model"

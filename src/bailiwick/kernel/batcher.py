@@ -30,7 +30,10 @@ class Batcher(Generic[Item, Answer]):
         self._flush = flush
         self._limit = limit
         self._waiting: list[_Waiting[Item, Answer]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        """What the writer waits for when nothing is to be written."""
+        self._idlers: list[asyncio.Future[None]] = []
         self._closed = False
 
     def put(self, item: Item, *, abandoned: Callable[[Answer], None] | None = None) -> asyncio.Future[Answer]:
@@ -43,19 +46,28 @@ class Batcher(Generic[Item, Answer]):
             raise Unavailable("The server is stopping.")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future, abandoned))
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        if self._wake is not None:
+            self._wake.set_result(None)
+            self._wake = None
+        elif self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._run())
         return future
 
     async def _run(self) -> None:
-        try:
+        """Writes what is waiting, for ever: one task for each flush would cost as much as encoding it."""
+        loop = asyncio.get_running_loop()
+        while True:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
                 await self._write(batch)
                 # Whom this flush has woken may have something for the next one: fewer, larger batches.
                 await asyncio.sleep(0)
-        finally:
-            self._task = None
+            for idler in self._idlers:
+                if not idler.done():
+                    idler.set_result(None)
+            self._idlers.clear()
+            wake = self._wake = loop.create_future()
+            await wake
 
     async def _write(self, batch: list[_Waiting[Item, Answer]]) -> None:
         try:
@@ -76,10 +88,15 @@ class Batcher(Generic[Item, Answer]):
 
     async def idle(self) -> None:
         """Waits until all that was handed over is written."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        while self._writer is not None and self._wake is None:
+            idler = asyncio.get_running_loop().create_future()
+            self._idlers.append(idler)
+            await idler
 
     async def close(self) -> None:
         """Refuses new items and waits for what is waiting."""
         self._closed = True
         await self.idle()
+        if self._writer is not None:
+            self._writer.cancel()
+            self._writer = None

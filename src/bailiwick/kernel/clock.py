@@ -13,4 +13,6 @@ def now() -> datetime:
 
 def rfc3339(moment: datetime, *, timespec: Literal["milliseconds", "seconds"] = "milliseconds") -> str:
     """RFC 3339 in UTC with milliseconds and ``Z``: ``2026-05-12T14:22:00.000Z``; ``timespec`` cuts it to seconds."""
-    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec=timespec)[:-6]}Z"

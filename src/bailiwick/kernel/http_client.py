@@ -34,6 +34,10 @@ class NotConnected(BrokenOff):
     """There is no connection: nothing was sent."""
 
 
+class UnusableUrl(ValueError):
+    """It is not one of HTTP."""
+
+
 class _Place(msgspec.Struct, frozen=True):
     """Where to connect to."""
 
@@ -44,10 +48,13 @@ class _Place(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1024)
 def _parsed(url: str) -> tuple[_Place, bytes]:
-    """Of a URL: where to connect to, and the first lines of a request. Raises ValueError."""
-    parts = URL(url)
+    """Of a URL: where to connect to, and the first lines of a request. Raises UnusableUrl."""
+    try:
+        parts = URL(url)
+    except ValueError:
+        raise UnusableUrl from None
     if parts.scheme not in ("http", "https") or not parts.raw_host or not parts.port:
-        raise ValueError("not a URL of HTTP")
+        raise UnusableUrl
     bracketed = f"[{parts.raw_host}]" if ":" in parts.raw_host else parts.raw_host
     host = bracketed if parts.is_default_port() else f"{bracketed}:{parts.port}"
     lines = (
@@ -313,7 +320,7 @@ class HttpClient:
         """Posts once; the answer once its head is there, its body unread. `timeout_seconds` bound the whole exchange,
         reading included.
 
-        Raises ValueError for what is no URL or header field, NotConnected when nothing was sent, BrokenOff and
+        Raises UnusableUrl, ValueError for what is no header field, NotConnected when nothing was sent, BrokenOff and
         TimeoutError, and what `resolve` raises.
         """
         place, first = _parsed(url)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
 from uuid_utils import uuid7 as _uuid7
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -49,8 +50,8 @@ _ALIASES = {Prefix.ORGANIZATION: ("org",)}
 
 
 def uuid7() -> UUID:
-    """A new UUIDv7, monotonic within this process."""
-    return UUID(int=_uuid7().int)
+    """A new UUIDv7, monotonic within this process; as the database's driver makes them, which is quicker to send."""
+    return pgproto.UUID(_uuid7().bytes)
 
 
 def uuid_at(moment: datetime) -> UUID:

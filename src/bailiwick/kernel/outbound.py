@@ -23,7 +23,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from bailiwick.kernel.errors import InvalidInput, UpstreamFailed
-from bailiwick.kernel.http_client import BrokenOff, HttpClient, NotConnected
+from bailiwick.kernel.http_client import BrokenOff, HttpClient, NotConnected, UnusableUrl
 
 
 class AddressRefused(InvalidInput):
@@ -195,8 +195,8 @@ class Outbound:
             return await self._client.post(
                 url, headers, body, timeout_seconds=timeout_seconds, connect_seconds=connect_seconds
             )
-        except ValueError as error:
-            raise AddressRefused(f"this cannot be called: {error}") from None
+        except (UnusableUrl, aiohttp.InvalidURL):
+            raise AddressRefused("this is not a URL that can be called") from None
 
     async def _post_by_proxy(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float, connect_seconds: float

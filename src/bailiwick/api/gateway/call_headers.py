@@ -106,7 +106,7 @@ def told(
     if running is None:
         killed = [(b"x-intutic-verdict", b"kill")] if is_killed else []
         return killed if refused_as is None else [*killed, _trace(refused_as)]
-    verdict = "kill" if is_killed else running.decision.value.lower()
+    verdict = "kill" if is_killed else running.decision.lower()
     headers = [
         (b"x-intutic-verdict", verdict.encode()),
         _trace(running.admission.id),

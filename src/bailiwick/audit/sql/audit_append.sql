@@ -1,23 +1,26 @@
 -- Appends entries to the logs of one or more organisations, in the order given. One call for a whole batch.
 --
--- The four arrays run side by side: organisation, UUIDv7 of the entry, chain ('runs' or 'activity'), body (canonical
--- JSON). Each entry gets the next sequence of its organisation and
+-- The arrays run side by side: organisation, UUIDv7 of the entry, chain ('runs' or 'activity'), body (canonical JSON), and
+-- what the entry is found by, which are the body's members of that name: of an activity its action and actor, of a run
+-- its agent. Each entry gets the next sequence of its organisation and
 --   row_hash = SHA-256(prev_hash as hex text || body),   prev_hash = the row_hash before it in its chain, or zeros.
 -- The heads stay locked until the caller's transaction ends, so appending comes last in it. They are locked, or
 -- made, in the order of organisations, so that two batches cannot wait for each other.
 create or replace function audit_append(
-  organization_ids uuid[], entry_ids uuid[], chains text[], bodies text[]
+  organization_ids uuid[], entry_ids uuid[], chains text[], bodies text[], actions text[], actors text[],
+  agent_ids text[]
 ) returns void language plpgsql security definer set search_path = pg_catalog, public as $$
 declare
   organization uuid;
   head audit_heads;
-  given record;
+  previous bytea;
   hash bytea;
   sequences bigint[];
   previous_hashes bytea[];
   hashes bytea[];
 begin
-  if not cardinality(organization_ids) = all (array[cardinality(entry_ids), cardinality(chains), cardinality(bodies)])
+  if not cardinality(organization_ids) = all (array[cardinality(entry_ids), cardinality(chains), cardinality(bodies),
+                                                    cardinality(actions), cardinality(actors), cardinality(agent_ids)])
   then
     raise exception 'the arrays of audit_append differ in length' using errcode = 'array_subscript_error';
   end if;
@@ -35,33 +38,46 @@ begin
       insert into audit_heads (organization_id) values (organization) on conflict do nothing;
       select * into strict head from audit_heads where organization_id = organization for update;
     end if;
-    for given in
-      select e.chain, e.body, e.place
-      from unnest(organization_ids, chains, bodies) with ordinality as e (organization_id, chain, body, place)
-      where e.organization_id = organization
-      order by e.place
-    loop
-      if given.chain = 'runs' then
-        hash := sha256(convert_to(encode(head.runs_hash, 'hex') || given.body, 'UTF8'));
-        previous_hashes[given.place] := head.runs_hash;
+    for place in 1 .. cardinality(organization_ids) loop
+      continue when organization_ids[place] <> organization;
+      previous := case chains[place] when 'runs' then head.runs_hash else head.activity_hash end;
+      hash := sha256(convert_to(encode(previous, 'hex') || bodies[place], 'UTF8'));
+      if chains[place] = 'runs' then
         head.runs_hash := hash;
       else
-        hash := sha256(convert_to(encode(head.activity_hash, 'hex') || given.body, 'UTF8'));
-        previous_hashes[given.place] := head.activity_hash;
         head.activity_hash := hash;
       end if;
-      hashes[given.place] := hash;
-      sequences[given.place] := head.size;
+      previous_hashes[place] := previous;
+      hashes[place] := hash;
+      sequences[place] := head.size;
       head.size := head.size + 1;
     end loop;
     update audit_heads
-    set size = head.size, runs_hash = head.runs_hash, activity_hash = head.activity_hash
+    set size = head.size, linked_hash = previous, runs_hash = head.runs_hash, activity_hash = head.activity_hash
     where organization_id = organization;
   end loop;
 
-  insert into audit_entries (organization_id, id, sequence, chain, prev_hash, row_hash, body)
-  select * from unnest(organization_ids, entry_ids, sequences, chains, previous_hashes, hashes, bodies);
+  insert into audit_entries (organization_id, id, sequence, chain, prev_hash, row_hash, body, action, actor, agent_id)
+  select * from unnest(organization_ids, entry_ids, sequences, chains, previous_hashes, hashes, bodies, actions, actors,
+                       agent_ids);
 end $$;
+
+-- The same for whoever has only the bodies.
+create or replace function audit_append(
+  organization_ids uuid[], entry_ids uuid[], chains text[], bodies text[]
+) returns void language sql set search_path = pg_catalog, public as $$
+  select audit_append(
+    organization_ids, entry_ids, chains, bodies,
+    array(select case e.chain when 'activity' then e.body::json ->> 'action' end
+            from unnest(chains, bodies) with ordinality as e (chain, body, place) order by e.place),
+    array(select case e.chain when 'activity' then e.body::json ->> 'actor' end
+            from unnest(chains, bodies) with ordinality as e (chain, body, place) order by e.place),
+    array(select case e.chain when 'runs' then e.body::json ->> 'agent_id' end
+            from unnest(chains, bodies) with ordinality as e (chain, body, place) order by e.place))
+$$;
 alter function audit_append(uuid[], uuid[], text[], text[]) owner to bailiwick_system;
+alter function audit_append(uuid[], uuid[], text[], text[], text[], text[], text[]) owner to bailiwick_system;
 revoke execute on function audit_append(uuid[], uuid[], text[], text[]) from public;
+revoke execute on function audit_append(uuid[], uuid[], text[], text[], text[], text[], text[]) from public;
 grant execute on function audit_append(uuid[], uuid[], text[], text[]) to bailiwick_system;
+grant execute on function audit_append(uuid[], uuid[], text[], text[], text[], text[], text[]) to bailiwick_system;

@@ -27,6 +27,8 @@ create or replace function invocations_settle(
   audit_ids uuid[],
   audit_chains text[],
   audit_bodies text[],
+  audit_actions text[],
+  audit_actors text[],
   event_ids uuid[],
   event_topics text[],
   event_payloads text[],
@@ -210,7 +212,8 @@ begin
 
   -- Last, since its lock is each organisation's narrowest place. Entries stay in the order of the batch.
   if 'ok' = all (outcomes) then
-    perform audit_append(organization_ids, audit_ids, audit_chains, audit_bodies);
+    perform audit_append(organization_ids, audit_ids, audit_chains, audit_bodies, audit_actions, audit_actors,
+                         run_agents);
   else
     perform audit_append(
       array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
@@ -220,6 +223,12 @@ begin
       array(select i.chain from unnest(audit_chains, outcomes) with ordinality as i (chain, outcome, ordinal)
              where i.outcome = 'ok' order by i.ordinal),
       array(select i.body from unnest(audit_bodies, outcomes) with ordinality as i (body, outcome, ordinal)
+             where i.outcome = 'ok' order by i.ordinal),
+      array(select i.action from unnest(audit_actions, outcomes) with ordinality as i (action, outcome, ordinal)
+             where i.outcome = 'ok' order by i.ordinal),
+      array(select i.actor from unnest(audit_actors, outcomes) with ordinality as i (actor, outcome, ordinal)
+             where i.outcome = 'ok' order by i.ordinal),
+      array(select i.agent from unnest(run_agents, outcomes) with ordinality as i (agent, outcome, ordinal)
              where i.outcome = 'ok' order by i.ordinal));
   end if;
 

@@ -21,6 +21,8 @@ create or replace function invocations_settle_one(
   audit_entry uuid,
   audit_chain text,
   audit_body text,
+  audit_action text,
+  audit_actor text,
   event uuid,
   event_topic text,
   event_payload text,
@@ -56,9 +58,9 @@ begin
       array[organization], array[invocation], array[hold], array[transfer], array[status], array[decision],
       array[error_code], array[provider], array[model], array[input_tokens], array[output_tokens], array[cost],
       array[latency], array[first_token], array[findings], array[input_hash], array[output_hash], array[audit_entry],
-      array[audit_chain], array[audit_body], array[event], array[event_topic], array[event_payload], array[run_agent],
-      array[requested_model], array[cached_tokens], array[reasoning_tokens], array[cache_hit], array[cache_savings],
-      array[raw_cost], array[policy_decision], array[context]))[1];
+      array[audit_chain], array[audit_body], array[audit_action], array[audit_actor], array[event], array[event_topic],
+      array[event_payload], array[run_agent], array[requested_model], array[cached_tokens], array[reasoning_tokens],
+      array[cache_hit], array[cache_savings], array[raw_cost], array[policy_decision], array[context]))[1];
   end if;
 
   -- What the locks below need not protect comes before them: they stay until this is on disk.
@@ -112,7 +114,7 @@ begin
     insert into run_counts as c (organization_id, agent_id, runs) values (organization, run_agent, 1)
     on conflict (organization_id, agent_id) do update set runs = c.runs + 1;
   end if;
-  perform audit_append_one(organization, audit_entry, audit_chain, audit_body);
+  perform audit_append_one(organization, audit_entry, audit_chain, audit_body, audit_action, audit_actor, run_agent);
   return 'ok';
 end $$;
 alter function invocations_settle_one owner to bailiwick_system;
