@@ -65,7 +65,9 @@ class Application:
         # The operator's own model servers may be private; what the guard is for is addresses that callers name.
         outbound = started.outbound.allowing(_servers(self._models))
         upstreams = open_upstreams(self._models, outbound, self._settings)
-        pipeline = Pipeline(started.database, lease_seconds=self._settings.hold_lease_seconds)
+        pipeline = Pipeline(
+            started.database, lease_seconds=self._settings.hold_lease_seconds, is_alone=self._settings.workers == 1
+        )
         self._agent_runs = _build_agent_runs(self._settings, started, pipeline, upstreams)
         answers = AnswerCache()
         self._model_calls = _build_model_calls(started, pipeline, upstreams, answers)

@@ -56,8 +56,8 @@ def answer(outcome: str) -> Admitted | Exception:
             raise ValueError(outcome)
 
 
-def _fields(item: Admission) -> tuple[object, ...]:
-    """One item's arguments in the order of the SQL functions, but for its budgets, which come after the tenth."""
+def _of_caller(item: Admission) -> tuple[object, ...]:
+    """Who calls and what pays, in the order of the SQL functions."""
     caller, charge = item.caller, item.charge
     return (
         item.organization_id,
@@ -68,6 +68,13 @@ def _fields(item: Admission) -> tuple[object, ...]:
         charge.virtual_key_id,
         charge.account_id,
         charge.sink_account_id,
+        caller.subject,
+    )
+
+
+def _of_call(item: Admission) -> tuple[object, ...]:
+    """What is called, in the order of the SQL functions."""
+    return (
         item.amount_micros,
         item.tokens,
         item.id,
@@ -75,7 +82,6 @@ def _fields(item: Admission) -> tuple[object, ...]:
         item.kind,
         item.target_kind,
         item.target_name,
-        caller.subject,
         item.session_name,
     )
 
@@ -89,19 +95,36 @@ def _are_few(items: Sequence[Admission]) -> bool:
 
 def call(statement: Statement, items: Sequence[Admission], lease_seconds: int) -> str:
     """The call that admits a batch; `answer` reads each element of the array that it answers."""
-    budgets = [list(dict.fromkeys(item.charge.budget_ids)) for item in items]
     if _are_few(items):
-        calls = []
-        for item, budget_ids in zip(items, budgets, strict=True):
-            fields = _fields(item)
-            calls.append(statement.call("invocations_admit_one", *fields[:10], budget_ids, *fields[10:], lease_seconds))
-        return statement.array(calls)
-    columns = [list(column) for column in zip(*map(_fields, items), strict=True)]
+        return statement.array(
+            [
+                statement.call(
+                    "invocations_admit_one", *_of_caller(item), _budgets(item), *_of_call(item), lease_seconds
+                )
+                for item in items
+            ]
+        )
+    # By identity: a process keeps one Caller of a credential and one Charge, so that nearly all are found the same.
+    numbers: dict[tuple[int, int], int] = {}
+    callers: list[Admission] = []
+    for item in items:
+        if numbers.setdefault((id(item.caller), id(item.charge)), len(callers) + 1) > len(callers):
+            callers.append(item)
+    budgets = [(number, budget_id) for number, item in enumerate(callers, 1) for budget_id in _budgets(item)]
     return statement.call(
         "invocations_admit",
-        *columns[:10],
-        [position for position, ids in enumerate(budgets, 1) for _ in ids],
-        [budget_id for ids in budgets for budget_id in ids],
-        *columns[10:],
+        *_columns([_of_caller(item) for item in callers]),
+        [number for number, _ in budgets],
+        [budget_id for _, budget_id in budgets],
+        [numbers[id(item.caller), id(item.charge)] for item in items],
+        *_columns([_of_call(item) for item in items]),
         lease_seconds,
     )
+
+
+def _budgets(item: Admission) -> list[UUID]:
+    return list(dict.fromkeys(item.charge.budget_ids))
+
+
+def _columns(rows: list[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]

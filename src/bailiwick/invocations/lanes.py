@@ -54,11 +54,11 @@ class Lane:
     case. A batch that the database refuses is written item by item, so that one bad item fails alone.
     """
 
-    def __init__(self, database: Database, *, lease_seconds: int, limit: int = 128) -> None:
+    def __init__(self, database: Database, *, lease_seconds: int, limit: int = 128, patience: int = 0) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
         self._connection: _Connection | None = None
-        self._batcher: Batcher[Item, Answer] = Batcher(self._flush, limit=limit)
+        self._batcher: Batcher[Item, Answer] = Batcher(self._flush, limit=limit, patience=patience)
         self._admits = True
 
     def admit(

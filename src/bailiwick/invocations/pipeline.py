@@ -45,6 +45,9 @@ from bailiwick.kernel.errors import BailiwickError
 from bailiwick.kernel.ids import uuid7
 
 _log = structlog.get_logger(__name__)
+_PATIENCE = 2
+"""Turns of the event loop. A lane that is alone sends what it has, and what comes meanwhile is prepared while the database
+works. Two wait for the locks of each other's batches, and work meanwhile: fewer and larger ones cost less."""
 _MOST_RENEWED = 500
 """Holds in one statement."""
 _REFUSED = (AllowanceExhausted, CallRateLimited, KilledBySwitch)
@@ -52,10 +55,11 @@ _REFUSED = (AllowanceExhausted, CallRateLimited, KilledBySwitch)
 
 
 class Pipeline:
-    """The lane of one process, and what runs between admission and settlement."""
+    """The lane of one process, and what runs between admission and settlement. `is_alone`: no other process of this
+    server has one."""
 
-    def __init__(self, database: Database, *, lease_seconds: int) -> None:
-        self._lane = Lane(database, lease_seconds=lease_seconds)
+    def __init__(self, database: Database, *, lease_seconds: int, is_alone: bool = True) -> None:
+        self._lane = Lane(database, lease_seconds=lease_seconds, patience=0 if is_alone else _PATIENCE)
         self._lease_seconds = lease_seconds
         self._running: dict[UUID, Running] = {}
         self.kill_switches = EngagedSwitches(self._cut_killed)

@@ -22,13 +22,20 @@ class Batcher(Generic[Item, Answer]):
 
     `flush` returns one answer for each item in order; an answer that is an exception is raised at that caller alone.
     When `flush` itself raises, every caller of that batch gets its exception.
+
+    While items come several at a time, a flush waits until `patience` turns of the event loop have brought no more.
     """
 
     def __init__(
-        self, flush: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]], *, limit: int = 128
+        self,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
+        *,
+        limit: int = 128,
+        patience: int = 0,
     ) -> None:
         self._flush = flush
         self._limit = limit
+        self._patience = patience
         self._waiting: list[_Waiting[Item, Answer]] = []
         self._writer: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -56,9 +63,13 @@ class Batcher(Generic[Item, Answer]):
     async def _run(self) -> None:
         """Writes what is waiting, for ever: one task for each flush would cost as much as encoding it."""
         loop = asyncio.get_running_loop()
+        size = 0
         while True:
             while self._waiting:
+                if size > 1:
+                    await self._wait_for_more()
                 batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                size = len(batch)
                 await self._write(batch)
                 # Whom this flush has woken may have something for the next one: fewer, larger batches.
                 await asyncio.sleep(0)
@@ -68,6 +79,13 @@ class Batcher(Generic[Item, Answer]):
             self._idlers.clear()
             wake = self._wake = loop.create_future()
             await wake
+
+    async def _wait_for_more(self) -> None:
+        quiet = seen = 0
+        while quiet < self._patience and len(self._waiting) < self._limit:
+            quiet = quiet + 1 if len(self._waiting) == seen else 0
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _write(self, batch: list[_Waiting[Item, Answer]]) -> None:
         try:

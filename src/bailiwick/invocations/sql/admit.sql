@@ -1,7 +1,9 @@
 -- Admits invocations: checks once more who calls, reserves what each may cost, writes its row as `started`.
 --
--- Item i is described by the i-th element of every array; `budget_items[j]` is the item that reserves `budget_ids[j]`.
--- Answers one word for each item:
+-- Most calls of a batch have a caller in common, so callers are told once: caller c, and what pays for its calls, is
+-- described by the c-th element of the arrays before `callers`, and each of its calls reserves `budget_ids[j]` where
+-- `budget_callers[j]` is c. Item i is described by the i-th element of the arrays from `callers` on, which names its
+-- caller. Answers one word for each item:
 --   ok, ok:<left>:<limit>  reserved and written; of its budgets of money, the one with the least left in micro-dollars
 --   stale                  the organisation has changed since the caller read it: read again, try again
 --                          (also when the key that pays was revoked, and when the day or month of a budget has
@@ -26,16 +28,17 @@ create or replace function invocations_admit(
   virtual_key_ids uuid[],
   account_ids uuid[],
   sink_ids uuid[],
+  subjects text[],
+  budget_callers integer[],
+  budget_ids uuid[],
+  callers integer[],
   amounts bigint[],
   token_counts bigint[],
-  budget_items integer[],
-  budget_ids uuid[],
   ids uuid[],
   hold_ids uuid[],
   kinds text[],
   target_kinds text[],
   target_names text[],
-  subjects text[],
   session_names text[],
   lease_seconds integer
 ) returns text[]
@@ -50,6 +53,9 @@ as $$
 #variable_conflict use_variable
 declare
   outcomes text[];
+  caller_amounts bigint[];
+  caller_tokens bigint[];
+  caller_uses bigint[];
   moment timestamptz := clock_timestamp();
   all_fit boolean := true;
   latest_start timestamptz;
@@ -79,7 +85,7 @@ begin
            and (k.id is null or k.revoked_at is not null or k.expires_at <= moment) then 'stale'
       else 'ok'
     end order by i.ordinal)
-  into outcomes
+  into outcomes  -- of the callers
   from unnest(organization_ids, organization_versions, session_ids, membership_ids, credential_key_ids,
               virtual_key_ids)
        with ordinality
@@ -90,25 +96,35 @@ begin
   left join api_keys a on a.organization_id = i.organization_id and a.id = i.credential_key_id
   left join virtual_keys c on c.organization_id = i.organization_id and c.id = i.credential_key_id
   left join virtual_keys k on k.organization_id = i.organization_id and k.id = i.virtual_key_id;
+  outcomes := array(select outcomes[i.caller] from unnest(callers) with ordinality as i (caller, ordinal)
+                     order by i.ordinal);
 
   if exists (select from installation_kill_switches where lifted_at is null)
      or exists (select from kill_switches s where s.organization_id = any (organization_ids) and s.lifted_at is null)
   then
     outcomes := array(
-      select case when i.outcome = 'ok' and invocations_is_killed(i.organization_id, i.credential_key_id,
-                                                                  i.virtual_key_id, i.target_kind, i.target_name)
+      select case when i.outcome = 'ok' and invocations_is_killed(
+                         organization_ids[i.caller], credential_key_ids[i.caller], virtual_key_ids[i.caller],
+                         i.target_kind, i.target_name)
                   then 'killed' else i.outcome end
-        from unnest(outcomes, organization_ids, credential_key_ids, virtual_key_ids, target_kinds, target_names)
-             with ordinality
-             as i (outcome, organization_id, credential_key_id, virtual_key_id, target_kind, target_name, ordinal)
+        from unnest(outcomes, callers, target_kinds, target_names) with ordinality
+             as i (outcome, caller, target_kind, target_name, ordinal)
        order by i.ordinal);
   end if;
 
+  select array_agg(coalesce(g.amount, 0) order by c.number), array_agg(coalesce(g.tokens, 0) order by c.number),
+         array_agg(coalesce(g.uses, 0) order by c.number)
+    into caller_amounts, caller_tokens, caller_uses
+    from generate_subscripts(organization_ids, 1) as c (number)
+    left join (select i.caller, sum(i.amount)::bigint as amount, sum(i.tokens)::bigint as tokens, count(*) as uses
+                 from unnest(callers, amounts, token_counts, outcomes) as i (caller, amount, tokens, outcome)
+                where i.outcome = 'ok' group by 1) as g on g.caller = c.number;
+
   for need in
-    select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
-      from unnest(organization_ids, account_ids, amounts, outcomes)
-           as i (organization_id, account_id, amount, outcome)
-     where i.outcome = 'ok' group by 1, 2 order by 1, 2
+    select organization_ids[c.number] as organization_id, account_ids[c.number] as account_id,
+           sum(caller_amounts[c.number])::bigint as amount
+      from generate_subscripts(organization_ids, 1) as c (number)
+     where caller_uses[c.number] > 0 group by 1, 2 order by 1, 2
   loop
     update accounts a set held = a.held + need.amount
      where a.organization_id = need.organization_id and a.id = need.account_id and a.closed_at is null
@@ -122,10 +138,11 @@ begin
       select g.organization_id, array_agg(g.budget_id order by g.budget_id) as ids,
              array_agg(g.amount order by g.budget_id) as amounts, array_agg(g.tokens order by g.budget_id) as tokens,
              array_agg(g.uses order by g.budget_id) as uses
-        from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
-                     sum(token_counts[u.item])::bigint as tokens, count(*) as uses
-                from unnest(budget_items, budget_ids) as u (item, budget_id)
-               where outcomes[u.item] = 'ok' group by 1, 2) as g
+        from (select organization_ids[u.caller] as organization_id, u.budget_id,
+                     sum(caller_amounts[u.caller])::bigint as amount, sum(caller_tokens[u.caller])::bigint as tokens,
+                     sum(caller_uses[u.caller])::bigint as uses
+                from unnest(budget_callers, budget_ids) as u (caller, budget_id)
+               where caller_uses[u.caller] > 0 group by 1, 2) as g
        group by 1 order by 1
     loop
       with done as (
@@ -167,34 +184,34 @@ begin
 
   if not all_fit then
     update accounts a set held = a.held - back.amount
-      from (select i.organization_id, i.account_id, sum(i.amount)::bigint as amount
-              from unnest(organization_ids, account_ids, amounts, outcomes)
-                   as i (organization_id, account_id, amount, outcome)
-             where i.outcome = 'ok' and i.account_id = any (reserved_accounts) group by 1, 2) as back
+      from (select organization_ids[c.number] as organization_id, account_ids[c.number] as account_id,
+                   sum(caller_amounts[c.number])::bigint as amount
+              from generate_subscripts(organization_ids, 1) as c (number)
+             where caller_uses[c.number] > 0 and account_ids[c.number] = any (reserved_accounts) group by 1, 2) as back
      where a.organization_id = back.organization_id and a.id = back.account_id;
     update budgets b
        set held = b.held - case b.unit when 'runs' then back.uses when 'tokens' then back.tokens
                                        when 'requests' then 0 else back.amount end,
            spent = b.spent - case b.unit when 'requests' then back.uses else 0 end
-      from (select organization_ids[u.item] as organization_id, u.budget_id, sum(amounts[u.item])::bigint as amount,
-                   sum(token_counts[u.item])::bigint as tokens, count(*) as uses
-              from unnest(budget_items, budget_ids) as u (item, budget_id)
-             where outcomes[u.item] = 'ok' and u.budget_id = any (reserved_budgets) group by 1, 2) as back
+      from (select organization_ids[u.caller] as organization_id, u.budget_id,
+                   sum(caller_amounts[u.caller])::bigint as amount, sum(caller_tokens[u.caller])::bigint as tokens,
+                   sum(caller_uses[u.caller])::bigint as uses
+              from unnest(budget_callers, budget_ids) as u (caller, budget_id)
+             where caller_uses[u.caller] > 0 and u.budget_id = any (reserved_budgets) group by 1, 2) as back
      where b.organization_id = back.organization_id and b.id = back.budget_id;
 
     perform 1 from accounts a
      where (a.organization_id, a.id) in (
-       select i.organization_id, i.account_id
-         from unnest(organization_ids, account_ids, outcomes) as i (organization_id, account_id, outcome)
-        where i.outcome = 'ok')
+       select organization_ids[c.number], account_ids[c.number]
+         from generate_subscripts(organization_ids, 1) as c (number) where caller_uses[c.number] > 0)
      order by a.organization_id, a.id for no key update;
     select max(locked.period_start) filter (where locked.period = 'minute'),
            min(locked.period_end) filter (where locked.period in ('minute', 'day', 'month'))
       into latest_start, first_end
       from (select b.period, b.period_start, b.period_end from budgets b
              where (b.organization_id, b.id) in (
-               select organization_ids[u.item], u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
-                where outcomes[u.item] = 'ok')
+               select organization_ids[u.caller], u.budget_id
+                 from unnest(budget_callers, budget_ids) as u (caller, budget_id) where caller_uses[u.caller] > 0)
              order by b.organization_id, b.id for no key update) as locked;
 
     -- What is decided from here on happens now, under the locks, and never before the windows that it counts in began.
@@ -202,25 +219,25 @@ begin
     if first_end <= moment then
       update budgets b
          set period_start = moment, period_end = moment + interval '1 minute', spent = 0, held = 0, lowered_from = null
-        from (select distinct organization_ids[u.item] as organization_id, u.budget_id
-                from unnest(budget_items, budget_ids) as u (item, budget_id) where outcomes[u.item] = 'ok') as i
+        from (select distinct organization_ids[u.caller] as organization_id, u.budget_id
+                from unnest(budget_callers, budget_ids) as u (caller, budget_id) where caller_uses[u.caller] > 0) as i
        where b.organization_id = i.organization_id and b.id = i.budget_id
          and b.period = 'minute' and b.period_end <= moment;
       for item in
-        select distinct u.item as ordinal from unnest(budget_items, budget_ids) as u (item, budget_id)
-          join budgets b on b.organization_id = organization_ids[u.item] and b.id = u.budget_id
-         where outcomes[u.item] = 'ok' and b.period in ('day', 'month') and b.period_end <= moment
+        select distinct i.ordinal from unnest(callers) with ordinality as i (caller, ordinal)
+          join unnest(budget_callers, budget_ids) as u (caller, budget_id) on u.caller = i.caller
+          join budgets b on b.organization_id = organization_ids[u.caller] and b.id = u.budget_id
+         where outcomes[i.ordinal] = 'ok' and b.period in ('day', 'month') and b.period_end <= moment
       loop
         outcomes[item.ordinal] := 'stale';
       end loop;
     end if;
 
     for item in
-      select i.ordinal, i.organization_id, i.account_id, i.amount, i.tokens,
-             array(select u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
-                    where u.item = i.ordinal) as budgets
-        from unnest(organization_ids, account_ids, amounts, token_counts) with ordinality
-             as i (organization_id, account_id, amount, tokens, ordinal)
+      select i.ordinal, organization_ids[i.caller] as organization_id, account_ids[i.caller] as account_id, i.amount,
+             i.tokens, array(select u.budget_id from unnest(budget_callers, budget_ids) as u (caller, budget_id)
+                              where u.caller = i.caller) as budgets
+        from unnest(callers, amounts, token_counts) with ordinality as i (caller, amount, tokens, ordinal)
        where outcomes[i.ordinal] = 'ok' order by i.ordinal
     loop
       -- Of several that refuse, the one that will longest.
@@ -256,54 +273,57 @@ begin
 
     select coalesce(array_agg(b.id), '{}'), array_agg(b.limit_amount - b.spent - b.held), array_agg(b.limit_amount)
       into money_ids, money_left, money_limits
-      from (select distinct organization_ids[u.item] as organization_id, u.budget_id
-              from unnest(budget_items, budget_ids) as u (item, budget_id) where outcomes[u.item] = 'ok') as i
+      from (select distinct organization_ids[u.caller] as organization_id, u.budget_id
+              from unnest(budget_callers, budget_ids) as u (caller, budget_id) where caller_uses[u.caller] > 0) as i
       join budgets b on b.organization_id = i.organization_id and b.id = i.budget_id
      where b.unit = 'usd_micros' and b.limit_amount < 4611686018427387904;
   end if;
 
   insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids, kind,
                      reference, lease_expires_at, created_at)
-  select i.organization_id, i.hold_id, 'usd_micros', i.account_id, i.sink_id, i.amount, i.tokens,
-         array(select u.budget_id from unnest(budget_items, budget_ids) as u (item, budget_id)
-                where u.item = i.ordinal),
+  select organization_ids[i.caller], i.hold_id, 'usd_micros', account_ids[i.caller], sink_ids[i.caller], i.amount,
+         i.tokens,
+         case when cardinality(organization_ids) = 1 then budget_ids
+              else array(select u.budget_id from unnest(budget_callers, budget_ids) as u (caller, budget_id)
+                          where u.caller = i.caller) end,
          'invocation', i.id::text, moment + make_interval(secs => lease_seconds), moment
-    from unnest(organization_ids, hold_ids, account_ids, sink_ids, amounts, token_counts, ids, outcomes) with ordinality
-         as i (organization_id, hold_id, account_id, sink_id, amount, tokens, id, outcome, ordinal)
+    from unnest(callers, hold_ids, amounts, token_counts, ids, outcomes)
+         as i (caller, hold_id, amount, tokens, id, outcome)
    where i.outcome = 'ok';
 
   insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
                            session_name, hold_id, status, decision, error_code, finished_at)
-  select i.organization_id, i.id, i.kind, i.target_kind, i.target_name, i.subject, i.membership_id, i.virtual_key_id,
-         i.session_name, case when i.outcome = 'ok' then i.hold_id end,
+  select organization_ids[i.caller], i.id, i.kind, i.target_kind, i.target_name, subjects[i.caller],
+         membership_ids[i.caller], virtual_key_ids[i.caller], i.session_name,
+         case when i.outcome = 'ok' then i.hold_id end,
          case when i.outcome = 'ok' then 'started' else 'refused' end,
          case when i.outcome = 'ok' then null else 'KILL' end,
          case i.outcome when 'ok' then null when 'killed' then 'KILL_SWITCH' else split_part(i.outcome, ':', 1) end,
          case when i.outcome = 'ok' then null else moment end
-    from unnest(organization_ids, ids, kinds, target_kinds, target_names, subjects, membership_ids, virtual_key_ids,
-                session_names, hold_ids, outcomes)
-         as i (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
-               session_name, hold_id, outcome)
+    from unnest(callers, ids, kinds, target_kinds, target_names, session_names, hold_ids, outcomes)
+         as i (caller, id, kind, target_kind, target_name, session_name, hold_id, outcome)
    where i.outcome not in ('stale', 'organization_inactive', 'session_revoked', 'key_revoked');
 
   if 'ok' <> any (outcomes) then
     perform invocations_count_traces(
-      array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
-                   as i (organization_id, outcome, ordinal) where i.outcome <> 'ok' order by i.ordinal),
+      array(select organization_ids[i.caller] from unnest(callers, outcomes) with ordinality
+                   as i (caller, outcome, ordinal) where i.outcome <> 'ok' order by i.ordinal),
       array(select i.id from unnest(ids, outcomes) with ordinality as i (id, outcome, ordinal)
              where i.outcome <> 'ok' order by i.ordinal));
   end if;
 
   if money_ids <> '{}' then
     for narrowest in
-      select distinct on (u.item) u.item, m.amount, m.limit_amount
+      select distinct on (u.caller) u.caller, format('ok:%s:%s', m.amount, m.limit_amount) as outcome
         from unnest(money_ids, money_left, money_limits) as m (id, amount, limit_amount)
-        join unnest(budget_items, budget_ids) as u (item, budget_id) on u.budget_id = m.id
-       order by u.item, m.amount
+        join unnest(budget_callers, budget_ids) as u (caller, budget_id) on u.budget_id = m.id
+       order by u.caller, m.amount
     loop
-      if outcomes[narrowest.item] = 'ok' then
-        outcomes[narrowest.item] := format('ok:%s:%s', narrowest.amount, narrowest.limit_amount);
-      end if;
+      for place in 1 .. cardinality(callers) loop
+        if callers[place] = narrowest.caller and outcomes[place] = 'ok' then
+          outcomes[place] := narrowest.outcome;
+        end if;
+      end loop;
     end loop;
   end if;
   return outcomes;

@@ -10,15 +10,15 @@ create or replace function invocations_admit_one(
   virtual_key uuid,
   account uuid,
   sink uuid,
+  subject text,
+  budgets_held uuid[],
   amount bigint,
   token_count bigint,
-  budgets_held uuid[],
   invocation uuid,
   hold uuid,
   kind text,
   target_kind text,
   target_name text,
-  subject text,
   session_name text,
   lease_seconds integer
 ) returns text
@@ -92,9 +92,9 @@ begin
   if is_clear is not true then
     return (invocations_admit(
       array[organization], array[organization_version], array[session], array[membership], array[credential_key],
-      array[virtual_key], array[account], array[sink], array[amount], array[token_count],
-      array_fill(1, array[cardinality(budgets_held)]), budgets_held, array[invocation], array[hold], array[kind],
-      array[target_kind], array[target_name], array[subject], array[session_name], lease_seconds))[1];
+      array[virtual_key], array[account], array[sink], array[subject], array_fill(1, array[cardinality(budgets_held)]),
+      budgets_held, array[1], array[amount], array[token_count], array[invocation], array[hold], array[kind],
+      array[target_kind], array[target_name], array[session_name], lease_seconds))[1];
   end if;
 
   -- It is now, under the locks, and never before the windows that this counts in began.
