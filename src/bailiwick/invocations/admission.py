@@ -57,7 +57,7 @@ def answer(outcome: str) -> Admitted | Exception:
 
 
 def _of_caller(item: Admission) -> tuple[object, ...]:
-    """Who calls and what pays, in the order of the SQL functions."""
+    """Who calls and what pays: arguments of `invocations_admit_one`, and a row of the SQL type `invocation_caller`."""
     caller, charge = item.caller, item.charge
     return (
         item.organization_id,
@@ -69,11 +69,12 @@ def _of_caller(item: Admission) -> tuple[object, ...]:
         charge.account_id,
         charge.sink_account_id,
         caller.subject,
+        list(dict.fromkeys(charge.budget_ids)),
     )
 
 
 def _of_call(item: Admission) -> tuple[object, ...]:
-    """What is called, in the order of the SQL functions."""
+    """What is called: likewise, of the SQL type `invocation_call`, whose rows begin with the place of the caller."""
     return (
         item.amount_micros,
         item.tokens,
@@ -98,33 +99,17 @@ def call(statement: Statement, items: Sequence[Admission], lease_seconds: int) -
     if _are_few(items):
         return statement.array(
             [
-                statement.call(
-                    "invocations_admit_one", *_of_caller(item), _budgets(item), *_of_call(item), lease_seconds
-                )
+                statement.call("invocations_admit_one", *_of_caller(item), *_of_call(item), lease_seconds)
                 for item in items
             ]
         )
     # By identity: a process keeps one Caller of a credential and one Charge, so that nearly all are found the same.
-    numbers: dict[tuple[int, int], int] = {}
-    callers: list[Admission] = []
+    places: dict[tuple[int, int], int] = {}
+    callers: list[tuple[object, ...]] = []
+    calls: list[tuple[object, ...]] = []
     for item in items:
-        if numbers.setdefault((id(item.caller), id(item.charge)), len(callers) + 1) > len(callers):
-            callers.append(item)
-    budgets = [(number, budget_id) for number, item in enumerate(callers, 1) for budget_id in _budgets(item)]
-    return statement.call(
-        "invocations_admit",
-        *_columns([_of_caller(item) for item in callers]),
-        [number for number, _ in budgets],
-        [budget_id for _, budget_id in budgets],
-        [numbers[id(item.caller), id(item.charge)] for item in items],
-        *_columns([_of_call(item) for item in items]),
-        lease_seconds,
-    )
-
-
-def _budgets(item: Admission) -> list[UUID]:
-    return list(dict.fromkeys(item.charge.budget_ids))
-
-
-def _columns(rows: list[tuple[object, ...]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+        place = places.setdefault((id(item.caller), id(item.charge)), len(callers) + 1)
+        if place > len(callers):
+            callers.append(_of_caller(item))
+        calls.append((place, *_of_call(item)))
+    return statement.call("invocations_admit", callers, calls, lease_seconds)

@@ -46,8 +46,8 @@ from bailiwick.kernel.ids import uuid7
 
 _log = structlog.get_logger(__name__)
 _PATIENCE = 2
-"""Turns of the event loop. A lane that is alone sends what it has, and what comes meanwhile is prepared while the database
-works. Two wait for the locks of each other's batches, and work meanwhile: fewer and larger ones cost less."""
+"""Turns of the event loop. A lane that is alone sends what it has, and the process prepares the next while the database
+works. Several wait for the locks of each other's batches all the same: fewer and larger ones cost less."""
 _MOST_RENEWED = 500
 """Holds in one statement."""
 _REFUSED = (AllowanceExhausted, CallRateLimited, KilledBySwitch)

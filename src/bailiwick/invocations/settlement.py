@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from bailiwick.invocations.errors import HoldExpired
 from bailiwick.invocations.requests import Settlement
 from bailiwick.invocations.statements import Statement
-from bailiwick.kernel.ids import uuid7
 
 TOPIC = "invocation.settled"
 
 
 def _fields(item: Settlement) -> tuple[object, ...]:
-    """One item's arguments in the order of the SQL functions."""
+    """One item: the arguments of `invocations_settle_one`, and a row of the SQL type `invocation_settlement`."""
     admission, usage = item.admission, item.usage
     return (
         admission.organization_id,
         admission.id,
         admission.hold_id,
-        uuid7(),  # of the transfer
         item.status,
         item.decision,
         item.error_code,
@@ -38,8 +36,6 @@ def _fields(item: Settlement) -> tuple[object, ...]:
         item.audit_body,
         item.audit_action,
         item.audit_actor,
-        uuid7(),  # of the event
-        TOPIC,
         item.event_payload,
         item.run_agent,
         admission.requested_model,
@@ -56,9 +52,8 @@ def _fields(item: Settlement) -> tuple[object, ...]:
 def call(statement: Statement, items: Sequence[Settlement]) -> str:
     """The call that settles a batch; `answer` reads each element of the array that it answers."""
     if len(items) == 1:  # two one by one would lock the second's hold, for which a sweep may wait, after the accounts
-        return statement.array([statement.call("invocations_settle_one", *_fields(items[0]))])
-    columns = zip(*map(_fields, items), strict=True)
-    return statement.call("invocations_settle", *map(list, columns))
+        return statement.array([statement.call("invocations_settle_one", *_fields(items[0]), TOPIC)])
+    return statement.call("invocations_settle", [_fields(item) for item in items], TOPIC)
 
 
 def answer(outcome: str) -> Exception | None:

@@ -1,9 +1,7 @@
 -- Admits invocations: checks once more who calls, reserves what each may cost, writes its row as `started`.
 --
--- Most calls of a batch have a caller in common, so callers are told once: caller c, and what pays for its calls, is
--- described by the c-th element of the arrays before `callers`, and each of its calls reserves `budget_ids[j]` where
--- `budget_callers[j]` is c. Item i is described by the i-th element of the arrays from `callers` on, which names its
--- caller. Answers one word for each item:
+-- Most calls of a batch have a caller in common, so callers are told once; `calls[i].caller` is the place of its caller in
+-- `callers`, and each of its calls reserves all of `budget_ids` there. Answers one word for each call:
 --   ok, ok:<left>:<limit>  reserved and written; of its budgets of money, the one with the least left in micro-dollars
 --   stale                  the organisation has changed since the caller read it: read again, try again
 --                          (also when the key that pays was revoked, and when the day or month of a budget has
@@ -20,27 +18,7 @@
 -- was reserved is given back, and items are decided one by one in their order, so that one that does not fit stands in no
 -- other's way.
 create or replace function invocations_admit(
-  organization_ids uuid[],
-  organization_versions bigint[],
-  session_ids uuid[],
-  membership_ids uuid[],
-  credential_key_ids uuid[],
-  virtual_key_ids uuid[],
-  account_ids uuid[],
-  sink_ids uuid[],
-  subjects text[],
-  budget_callers integer[],
-  budget_ids uuid[],
-  callers integer[],
-  amounts bigint[],
-  token_counts bigint[],
-  ids uuid[],
-  hold_ids uuid[],
-  kinds text[],
-  target_kinds text[],
-  target_names text[],
-  session_names text[],
-  lease_seconds integer
+  callers invocation_caller[], calls invocation_call[], lease_seconds integer
 ) returns text[]
 language plpgsql security definer
 set search_path = pg_catalog, public
@@ -53,6 +31,10 @@ as $$
 #variable_conflict use_variable
 declare
   outcomes text[];
+  organization_ids uuid[];
+  account_ids uuid[];
+  budget_callers integer[];
+  budget_ids uuid[];
   caller_amounts bigint[];
   caller_tokens bigint[];
   caller_uses bigint[];
@@ -84,32 +66,29 @@ begin
       when i.virtual_key_id is not null
            and (k.id is null or k.revoked_at is not null or k.expires_at <= moment) then 'stale'
       else 'ok'
-    end order by i.ordinal)
-  into outcomes  -- of the callers
-  from unnest(organization_ids, organization_versions, session_ids, membership_ids, credential_key_ids,
-              virtual_key_ids)
-       with ordinality
-       as i (organization_id, version, session_id, membership_id, credential_key_id, virtual_key_id, ordinal)
+    end order by i.ordinality),
+    array_agg(i.organization_id order by i.ordinality), array_agg(i.account_id order by i.ordinality)
+  into outcomes /* of the callers */, organization_ids, account_ids
+  from unnest(callers) with ordinality as i
   left join organizations o on o.id = i.organization_id
   left join sessions s on s.id = i.session_id and s.organization_id = i.organization_id
   left join memberships m on m.organization_id = i.organization_id and m.id = i.membership_id
   left join api_keys a on a.organization_id = i.organization_id and a.id = i.credential_key_id
   left join virtual_keys c on c.organization_id = i.organization_id and c.id = i.credential_key_id
   left join virtual_keys k on k.organization_id = i.organization_id and k.id = i.virtual_key_id;
-  outcomes := array(select outcomes[i.caller] from unnest(callers) with ordinality as i (caller, ordinal)
-                     order by i.ordinal);
+  outcomes := array(select outcomes[i.caller] from unnest(calls) with ordinality as i order by i.ordinality);
+  select array_agg(i.ordinality), array_agg(u.budget_id) into budget_callers, budget_ids
+    from unnest(callers) with ordinality as i cross join lateral unnest(i.budget_ids) as u (budget_id);
 
   if exists (select from installation_kill_switches where lifted_at is null)
      or exists (select from kill_switches s where s.organization_id = any (organization_ids) and s.lifted_at is null)
   then
     outcomes := array(
-      select case when i.outcome = 'ok' and invocations_is_killed(
-                         organization_ids[i.caller], credential_key_ids[i.caller], virtual_key_ids[i.caller],
-                         i.target_kind, i.target_name)
-                  then 'killed' else i.outcome end
-        from unnest(outcomes, callers, target_kinds, target_names) with ordinality
-             as i (outcome, caller, target_kind, target_name, ordinal)
-       order by i.ordinal);
+      select case when outcomes[i.ordinality] = 'ok' and invocations_is_killed(
+                         c.organization_id, c.credential_key_id, c.virtual_key_id, i.target_kind, i.target_name)
+                  then 'killed' else outcomes[i.ordinality] end
+        from unnest(calls) with ordinality as i join unnest(callers) with ordinality as c on c.ordinality = i.caller
+       order by i.ordinality);
   end if;
 
   select array_agg(coalesce(g.amount, 0) order by c.number), array_agg(coalesce(g.tokens, 0) order by c.number),
@@ -117,8 +96,8 @@ begin
     into caller_amounts, caller_tokens, caller_uses
     from generate_subscripts(organization_ids, 1) as c (number)
     left join (select i.caller, sum(i.amount)::bigint as amount, sum(i.tokens)::bigint as tokens, count(*) as uses
-                 from unnest(callers, amounts, token_counts, outcomes) as i (caller, amount, tokens, outcome)
-                where i.outcome = 'ok' group by 1) as g on g.caller = c.number;
+                 from unnest(calls) with ordinality as i
+                where outcomes[i.ordinality] = 'ok' group by 1) as g on g.caller = c.number;
 
   for need in
     select organization_ids[c.number] as organization_id, account_ids[c.number] as account_id,
@@ -224,21 +203,19 @@ begin
        where b.organization_id = i.organization_id and b.id = i.budget_id
          and b.period = 'minute' and b.period_end <= moment;
       for item in
-        select distinct i.ordinal from unnest(callers) with ordinality as i (caller, ordinal)
+        select distinct i.ordinality from unnest(calls) with ordinality as i
           join unnest(budget_callers, budget_ids) as u (caller, budget_id) on u.caller = i.caller
           join budgets b on b.organization_id = organization_ids[u.caller] and b.id = u.budget_id
-         where outcomes[i.ordinal] = 'ok' and b.period in ('day', 'month') and b.period_end <= moment
+         where outcomes[i.ordinality] = 'ok' and b.period in ('day', 'month') and b.period_end <= moment
       loop
-        outcomes[item.ordinal] := 'stale';
+        outcomes[item.ordinality] := 'stale';
       end loop;
     end if;
 
     for item in
-      select i.ordinal, organization_ids[i.caller] as organization_id, account_ids[i.caller] as account_id, i.amount,
-             i.tokens, array(select u.budget_id from unnest(budget_callers, budget_ids) as u (caller, budget_id)
-                              where u.caller = i.caller) as budgets
-        from unnest(callers, amounts, token_counts) with ordinality as i (caller, amount, tokens, ordinal)
-       where outcomes[i.ordinal] = 'ok' order by i.ordinal
+      select i.ordinality, c.organization_id, c.account_id, i.amount, i.tokens, c.budget_ids as budgets
+        from unnest(calls) with ordinality as i join unnest(callers) with ordinality as c on c.ordinality = i.caller
+       where outcomes[i.ordinality] = 'ok' order by i.ordinality
     loop
       -- Of several that refuse, the one that will longest.
       select case when b.id is null or b.unit = 'runs' then 'allowance_exhausted'
@@ -254,14 +231,14 @@ begin
                                             else item.amount end > b.limit_amount
        order by b.period = 'minute' nulls first, b.period_end desc nulls first, b.id limit 1;
       if found then
-        outcomes[item.ordinal] := refusal;
+        outcomes[item.ordinality] := refusal;
         continue;
       end if;
       update accounts a set held = a.held + item.amount
        where a.organization_id = item.organization_id and a.id = item.account_id
          and a.closed_at is null and (a.floor is null or a.balance - a.held - item.amount >= a.floor);
       if not found then
-        outcomes[item.ordinal] := 'insufficient_funds';
+        outcomes[item.ordinality] := 'insufficient_funds';
         continue;
       end if;
       update budgets b
@@ -281,35 +258,26 @@ begin
 
   insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids, kind,
                      reference, lease_expires_at, created_at)
-  select organization_ids[i.caller], i.hold_id, 'usd_micros', account_ids[i.caller], sink_ids[i.caller], i.amount,
-         i.tokens,
-         case when cardinality(organization_ids) = 1 then budget_ids
-              else array(select u.budget_id from unnest(budget_callers, budget_ids) as u (caller, budget_id)
-                          where u.caller = i.caller) end,
+  select c.organization_id, i.hold_id, 'usd_micros', c.account_id, c.sink_id, i.amount, i.tokens, c.budget_ids,
          'invocation', i.id::text, moment + make_interval(secs => lease_seconds), moment
-    from unnest(callers, hold_ids, amounts, token_counts, ids, outcomes)
-         as i (caller, hold_id, amount, tokens, id, outcome)
-   where i.outcome = 'ok';
+    from unnest(calls) with ordinality as i join unnest(callers) with ordinality as c on c.ordinality = i.caller
+   where outcomes[i.ordinality] = 'ok';
 
   insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
                            session_name, hold_id, status, decision, error_code, finished_at)
-  select organization_ids[i.caller], i.id, i.kind, i.target_kind, i.target_name, subjects[i.caller],
-         membership_ids[i.caller], virtual_key_ids[i.caller], i.session_name,
-         case when i.outcome = 'ok' then i.hold_id end,
-         case when i.outcome = 'ok' then 'started' else 'refused' end,
-         case when i.outcome = 'ok' then null else 'KILL' end,
-         case i.outcome when 'ok' then null when 'killed' then 'KILL_SWITCH' else split_part(i.outcome, ':', 1) end,
-         case when i.outcome = 'ok' then null else moment end
-    from unnest(callers, ids, kinds, target_kinds, target_names, session_names, hold_ids, outcomes)
-         as i (caller, id, kind, target_kind, target_name, session_name, hold_id, outcome)
-   where i.outcome not in ('stale', 'organization_inactive', 'session_revoked', 'key_revoked');
+  select c.organization_id, i.id, i.kind, i.target_kind, i.target_name, c.subject, c.membership_id, c.virtual_key_id,
+         i.session_name, case when o.outcome = 'ok' then i.hold_id end,
+         case when o.outcome = 'ok' then 'started' else 'refused' end,
+         case when o.outcome = 'ok' then null else 'KILL' end,
+         case o.outcome when 'ok' then null when 'killed' then 'KILL_SWITCH' else split_part(o.outcome, ':', 1) end,
+         case when o.outcome = 'ok' then null else moment end
+    from unnest(calls) with ordinality as i join unnest(callers) with ordinality as c on c.ordinality = i.caller
+   cross join lateral (select outcomes[i.ordinality] as outcome) as o
+   where o.outcome not in ('stale', 'organization_inactive', 'session_revoked', 'key_revoked');
 
   if 'ok' <> any (outcomes) then
-    perform invocations_count_traces(
-      array(select organization_ids[i.caller] from unnest(callers, outcomes) with ordinality
-                   as i (caller, outcome, ordinal) where i.outcome <> 'ok' order by i.ordinal),
-      array(select i.id from unnest(ids, outcomes) with ordinality as i (id, outcome, ordinal)
-             where i.outcome <> 'ok' order by i.ordinal));
+    perform invocations_count_traces(array_agg(organization_ids[i.caller]), array_agg(i.id))
+       from unnest(calls) with ordinality as i where outcomes[i.ordinality] <> 'ok';
   end if;
 
   if money_ids <> '{}' then
@@ -319,9 +287,9 @@ begin
         join unnest(budget_callers, budget_ids) as u (caller, budget_id) on u.budget_id = m.id
        order by u.caller, m.amount
     loop
-      for place in 1 .. cardinality(callers) loop
-        if callers[place] = narrowest.caller and outcomes[place] = 'ok' then
-          outcomes[place] := narrowest.outcome;
+      for item in select i.ordinality from unnest(calls) with ordinality as i where i.caller = narrowest.caller loop
+        if outcomes[item.ordinality] = 'ok' then
+          outcomes[item.ordinality] := narrowest.outcome;
         end if;
       end loop;
     end loop;

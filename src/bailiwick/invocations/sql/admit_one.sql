@@ -91,10 +91,11 @@ begin
   end if;
   if is_clear is not true then
     return (invocations_admit(
-      array[organization], array[organization_version], array[session], array[membership], array[credential_key],
-      array[virtual_key], array[account], array[sink], array[subject], array_fill(1, array[cardinality(budgets_held)]),
-      budgets_held, array[1], array[amount], array[token_count], array[invocation], array[hold], array[kind],
-      array[target_kind], array[target_name], array[session_name], lease_seconds))[1];
+      array[row(organization, organization_version, session, membership, credential_key, virtual_key, account, sink,
+                subject, budgets_held)::invocation_caller],
+      array[row(1, amount, token_count, invocation, hold, kind, target_kind, target_name,
+                session_name)::invocation_call],
+      lease_seconds))[1];
   end if;
 
   -- It is now, under the locks, and never before the windows that this counts in began.

@@ -1,47 +1,12 @@
 -- Settles invocations: posts or voids each hold, completes the row, appends to the audit log and the outbox; all items
 -- of a batch in one transaction.
 --
--- Item i is described by the i-th element of every array. What was used (cost > 0, at most what was held) is
--- posted whatever the status, and `completed` posts even nothing; the rest is voided. A run counts on
--- budgets of unit `runs` only when it completed; a limit per minute forgets what an earlier window admitted. Answers one word for each item: ok; repeated when this very settlement
--- was written before (its answer was lost with the connection); expired when the sweeper had already given the hold
--- back. Nothing is written for the last two.
-create or replace function invocations_settle(
-  organization_ids uuid[],
-  ids uuid[],
-  hold_ids uuid[],
-  transfer_ids uuid[],
-  statuses text[],
-  decisions text[],
-  error_codes text[],
-  providers text[],
-  models text[],
-  input_tokens bigint[],
-  output_tokens bigint[],
-  costs bigint[],
-  latencies integer[],
-  first_tokens integer[],
-  findings text[],
-  input_hashes text[],
-  output_hashes text[],
-  audit_ids uuid[],
-  audit_chains text[],
-  audit_bodies text[],
-  audit_actions text[],
-  audit_actors text[],
-  event_ids uuid[],
-  event_topics text[],
-  event_payloads text[],
-  run_agents text[],
-  requested_models text[],
-  cached_tokens bigint[],
-  reasoning_tokens bigint[],
-  cache_hits boolean[],
-  cache_savings bigint[],
-  raw_costs bigint[],
-  decision_ids uuid[],
-  contexts text[]
-) returns text[]
+-- What was used (cost > 0, at most what was held) is posted whatever the status, and `completed` posts even nothing; the
+-- rest is voided. A run counts on budgets of unit `runs` only when it completed; a limit per minute forgets what an earlier
+-- window admitted. The transfer and the event have the id of the audit entry. Answers one word for each item: ok; repeated
+-- when this very settlement was written before (its answer was lost with the connection); expired when the sweeper had
+-- already given the hold back. Nothing is written for the last two.
+create or replace function invocations_settle(items invocation_settlement[], topic text) returns text[]
 language plpgsql security definer
 set search_path = pg_catalog, public
 set plan_cache_mode = force_generic_plan
@@ -54,6 +19,7 @@ as $$
 declare
   moment timestamptz := clock_timestamp();
   outcomes text[];
+  organization_ids uuid[];
   held_by uuid[];
   paid_to uuid[];
   amounts bigint[];
@@ -75,46 +41,41 @@ begin
        set state = case when i.cost > 0 or i.status = 'completed' then 'posted' else 'voided' end,
            posted_amount = least(i.cost, h.amount), posted_tokens = least(i.input_tokens + i.output_tokens, h.tokens),
            posted_runs = case when i.status = 'completed' then 1 else 0 end, closed_at = moment
-      from unnest(organization_ids, hold_ids, statuses, costs, input_tokens, output_tokens) with ordinality
-           as i (organization_id, hold_id, status, cost, input_tokens, output_tokens, ordinal)
+      from unnest(items) with ordinality as i
      where h.organization_id = i.organization_id and h.id = i.hold_id and h.closed_at is null
-    returning i.ordinal, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount, h.tokens, h.posted_tokens,
+    returning i.ordinality, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount, h.tokens, h.posted_tokens,
               h.posted_runs, h.budget_ids, h.created_at),
   reserved as (
-    select c.ordinal, u.budget_id from closed c cross join lateral unnest(c.budget_ids) as u (budget_id))
+    select c.ordinality, u.budget_id from closed c cross join lateral unnest(c.budget_ids) as u (budget_id))
   select array_agg(
-           case when c.ordinal is not null then 'ok'
+           case when c.ordinality is not null then 'ok'
                 when exists (select from invocations v where v.organization_id = i.organization_id and v.id = i.id
                                 and v.audit_id = i.audit_id) then 'repeated'
-                else 'expired' end order by i.ordinal),
-         array_agg(c.debit_account_id order by i.ordinal), array_agg(c.credit_account_id order by i.ordinal),
-         array_agg(c.amount order by i.ordinal), array_agg(c.posted_amount order by i.ordinal),
-         array_agg(c.tokens order by i.ordinal), array_agg(c.posted_tokens order by i.ordinal),
-         array_agg(c.posted_runs order by i.ordinal), array_agg(c.created_at order by i.ordinal),
-         (select array_agg(r.ordinal::integer order by r.ordinal, r.budget_id) from reserved r),
-         (select array_agg(r.budget_id order by r.ordinal, r.budget_id) from reserved r)
-    into outcomes, held_by, paid_to, amounts, posted, token_counts, posted_tokens, posted_runs, placed, budget_items,
-         budget_ids
-    from unnest(organization_ids, ids, audit_ids) with ordinality as i (organization_id, id, audit_id, ordinal)
-    left join closed c on c.ordinal = i.ordinal;
+                else 'expired' end order by i.ordinality),
+         array_agg(i.organization_id order by i.ordinality),
+         array_agg(c.debit_account_id order by i.ordinality), array_agg(c.credit_account_id order by i.ordinality),
+         array_agg(c.amount order by i.ordinality), array_agg(c.posted_amount order by i.ordinality),
+         array_agg(c.tokens order by i.ordinality), array_agg(c.posted_tokens order by i.ordinality),
+         array_agg(c.posted_runs order by i.ordinality), array_agg(c.created_at order by i.ordinality),
+         (select array_agg(r.ordinality::integer order by r.ordinality, r.budget_id) from reserved r),
+         (select array_agg(r.budget_id order by r.ordinality, r.budget_id) from reserved r)
+    into outcomes, organization_ids, held_by, paid_to, amounts, posted, token_counts, posted_tokens, posted_runs, placed,
+         budget_items, budget_ids
+    from unnest(items) with ordinality as i left join closed c on c.ordinality = i.ordinality;
 
   -- What the locks below need not protect comes before them: they stay until this is on disk.
   with ended as (
     update invocations v
        set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
-           input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = i.cost,
+           input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = posted[i.ordinality],
            latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
            input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment,
-           requested_model = left(i.requested_model, 256), cached_tokens = i.cached, reasoning_tokens = i.reasoning,
-           cache_hit = i.cache_hit, cache_savings_micros = i.saved, raw_cost_micros = i.raw_cost,
+           requested_model = left(i.requested_model, 256), cached_tokens = i.cached_tokens,
+           reasoning_tokens = i.reasoning_tokens,
+           cache_hit = i.cache_hit, cache_savings_micros = i.cache_savings, raw_cost_micros = i.raw_cost,
            decision_id = i.decision_id, context = i.context::jsonb
-      from unnest(organization_ids, ids, statuses, decisions, error_codes, providers, models, input_tokens, output_tokens,
-                  posted, latencies, first_tokens, findings, input_hashes, output_hashes, audit_ids, requested_models,
-                  cached_tokens, reasoning_tokens, cache_hits, cache_savings, raw_costs, decision_ids, contexts, outcomes)
-           as i (organization_id, id, status, decision, error_code, provider, model, input_tokens, output_tokens, cost,
-                 latency, first_token, findings, input_hash, output_hash, audit_id, requested_model, cached, reasoning,
-                 cache_hit, saved, raw_cost, decision_id, context, outcome)
-     where v.organization_id = i.organization_id and v.id = i.id and i.outcome = 'ok'
+      from unnest(items) with ordinality as i
+     where v.organization_id = i.organization_id and v.id = i.id and outcomes[i.ordinality] = 'ok'
     returning v.organization_id, v.id, v.status, v.decision, coalesce(v.requested_model, v.target_name) as requested,
               v.model, v.virtual_key_id,
               case when v.kind = 'agent_run' and v.status = 'completed' then v.input_tokens + v.output_tokens end
@@ -126,17 +87,13 @@ begin
 
   insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                          reference, created_at)
-  select i.organization_id, i.transfer_id, 'usd_micros', i.debit, i.credit, i.posted, 'invocation', i.hold_id,
-         i.id::text, moment
-    from unnest(organization_ids, transfer_ids, held_by, paid_to, posted, hold_ids, ids)
-         as i (organization_id, transfer_id, debit, credit, posted, hold_id, id)
-   where i.posted > 0;
+  select i.organization_id, i.audit_id, 'usd_micros', held_by[i.ordinality], paid_to[i.ordinality],
+         posted[i.ordinality], 'invocation', i.hold_id, i.id::text, moment
+    from unnest(items) with ordinality as i where posted[i.ordinality] > 0;
 
   insert into outbox_events (organization_id, id, topic, payload, created_at)
-  select i.organization_id, i.event_id, i.topic, i.payload::jsonb, moment
-    from unnest(organization_ids, event_ids, event_topics, event_payloads, outcomes)
-         as i (organization_id, event_id, topic, payload, outcome)
-   where i.topic is not null and i.outcome = 'ok';
+  select i.organization_id, i.audit_id, topic, i.event_payload::jsonb, moment
+    from unnest(items) with ordinality as i where outcomes[i.ordinality] = 'ok';
 
   -- In the order of their keys: two processes that change the same accounts must not wait for each other.
   for change in
@@ -205,32 +162,17 @@ begin
                                    counted.requested, counted.models, counted.virtual_key_ids, counted.run_tokens);
 
   insert into run_counts as c (organization_id, agent_id, runs)
-  select i.organization_id, i.agent, count(*)
-    from unnest(organization_ids, run_agents, outcomes) as i (organization_id, agent, outcome)
-   where i.agent is not null and i.outcome = 'ok' group by 1, 2 order by 1, 2
+  select i.organization_id, i.run_agent, count(*) from unnest(items) with ordinality as i
+   where i.run_agent is not null and outcomes[i.ordinality] = 'ok' group by 1, 2 order by 1, 2
   on conflict (organization_id, agent_id) do update set runs = c.runs + excluded.runs;
 
   -- Last, since its lock is each organisation's narrowest place. Entries stay in the order of the batch.
-  if 'ok' = all (outcomes) then
-    perform audit_append(organization_ids, audit_ids, audit_chains, audit_bodies, audit_actions, audit_actors,
-                         run_agents);
-  else
-    perform audit_append(
-      array(select i.organization_id from unnest(organization_ids, outcomes) with ordinality
-                   as i (organization_id, outcome, ordinal) where i.outcome = 'ok' order by i.ordinal),
-      array(select i.id from unnest(audit_ids, outcomes) with ordinality as i (id, outcome, ordinal)
-             where i.outcome = 'ok' order by i.ordinal),
-      array(select i.chain from unnest(audit_chains, outcomes) with ordinality as i (chain, outcome, ordinal)
-             where i.outcome = 'ok' order by i.ordinal),
-      array(select i.body from unnest(audit_bodies, outcomes) with ordinality as i (body, outcome, ordinal)
-             where i.outcome = 'ok' order by i.ordinal),
-      array(select i.action from unnest(audit_actions, outcomes) with ordinality as i (action, outcome, ordinal)
-             where i.outcome = 'ok' order by i.ordinal),
-      array(select i.actor from unnest(audit_actors, outcomes) with ordinality as i (actor, outcome, ordinal)
-             where i.outcome = 'ok' order by i.ordinal),
-      array(select i.agent from unnest(run_agents, outcomes) with ordinality as i (agent, outcome, ordinal)
-             where i.outcome = 'ok' order by i.ordinal));
-  end if;
+  perform audit_append(
+            array_agg(i.organization_id order by i.ordinality), array_agg(i.audit_id order by i.ordinality),
+            array_agg(i.audit_chain order by i.ordinality), array_agg(i.audit_body order by i.ordinality),
+            array_agg(i.audit_action order by i.ordinality), array_agg(i.audit_actor order by i.ordinality),
+            array_agg(i.run_agent order by i.ordinality))
+     from unnest(items) with ordinality as i where outcomes[i.ordinality] = 'ok' having count(*) > 0;
 
   return outcomes;
 end $$;

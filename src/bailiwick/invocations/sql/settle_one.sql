@@ -4,7 +4,6 @@ create or replace function invocations_settle_one(
   organization uuid,
   invocation uuid,
   hold uuid,
-  transfer uuid,
   status text,
   decision text,
   error_code text,
@@ -23,8 +22,6 @@ create or replace function invocations_settle_one(
   audit_body text,
   audit_action text,
   audit_actor text,
-  event uuid,
-  event_topic text,
   event_payload text,
   run_agent text,
   requested_model text,
@@ -34,7 +31,8 @@ create or replace function invocations_settle_one(
   cache_savings bigint,
   raw_cost bigint,
   policy_decision uuid,
-  context text
+  context text,
+  topic text
 ) returns text
 language plpgsql security definer
 set search_path = pg_catalog, public
@@ -55,12 +53,11 @@ begin
     into closed;
   if not found then
     return (invocations_settle(
-      array[organization], array[invocation], array[hold], array[transfer], array[status], array[decision],
-      array[error_code], array[provider], array[model], array[input_tokens], array[output_tokens], array[cost],
-      array[latency], array[first_token], array[findings], array[input_hash], array[output_hash], array[audit_entry],
-      array[audit_chain], array[audit_body], array[audit_action], array[audit_actor], array[event], array[event_topic],
-      array[event_payload], array[run_agent], array[requested_model], array[cached_tokens], array[reasoning_tokens],
-      array[cache_hit], array[cache_savings], array[raw_cost], array[policy_decision], array[context]))[1];
+      array[row(organization, invocation, hold, status, decision, error_code, provider, model, input_tokens,
+                output_tokens, cost, latency, first_token, findings, input_hash, output_hash, audit_entry, audit_chain,
+                audit_body, audit_action, audit_actor, event_payload, run_agent, requested_model, cached_tokens,
+                reasoning_tokens, cache_hit, cache_savings, raw_cost, policy_decision, context)::invocation_settlement],
+      topic))[1];
   end if;
 
   -- What the locks below need not protect comes before them: they stay until this is on disk.
@@ -80,11 +77,11 @@ begin
   if closed.posted_amount > 0 then
     insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                            reference, created_at)
-    values (organization, transfer, 'usd_micros', closed.debit_account_id, closed.credit_account_id,
+    values (organization, audit_entry, 'usd_micros', closed.debit_account_id, closed.credit_account_id,
             closed.posted_amount, 'invocation', hold, invocation::text, moment);
   end if;
   insert into outbox_events (organization_id, id, topic, payload, created_at)
-  values (organization, event, event_topic, event_payload::jsonb, moment);
+  values (organization, audit_entry, topic, event_payload::jsonb, moment);
 
   -- In the order of their keys: two processes that change the same accounts must not wait for each other.
   if closed.debit_account_id < closed.credit_account_id or closed.posted_amount = 0 then
