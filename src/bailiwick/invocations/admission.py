@@ -24,8 +24,6 @@ class TermsChanged(BailiwickError):
     status, code = 409, "TERMS_CHANGED"
 
 
-_FEW = 3
-"""Up to so many one by one are cheaper than a batch, whose fixed cost is that of two."""
 _PLAIN: dict[str, type[BailiwickError]] = {
     "stale": TermsChanged,
     "insufficient_funds": AllowanceExhausted,
@@ -57,7 +55,7 @@ def answer(outcome: str) -> Admitted | Exception:
 
 
 def _of_caller(item: Admission) -> tuple[object, ...]:
-    """Who calls and what pays: arguments of `invocations_admit_one`, and a row of the SQL type `invocation_caller`."""
+    """Who calls and what pays: the first arguments of `invocations_admit_same`, and a row of `invocation_caller`."""
     caller, charge = item.caller, item.charge
     return (
         item.organization_id,
@@ -74,7 +72,7 @@ def _of_caller(item: Admission) -> tuple[object, ...]:
 
 
 def _of_call(item: Admission) -> tuple[object, ...]:
-    """What is called: likewise, of the SQL type `invocation_call`, whose rows begin with the place of the caller."""
+    """What is called: a row of `invocation_call`, but for the place of its caller, which comes first."""
     return (
         item.amount_micros,
         item.tokens,
@@ -87,22 +85,8 @@ def _of_call(item: Admission) -> tuple[object, ...]:
     )
 
 
-def _are_few(items: Sequence[Admission]) -> bool:
-    """Whether to write them one by one. Those that different accounts pay are left to the functions for batches, which
-    take the locks of all in one order.
-    """
-    return len(items) <= _FEW and len({item.charge.account_id for item in items}) == 1
-
-
 def call(statement: Statement, items: Sequence[Admission], lease_seconds: int) -> str:
     """The call that admits a batch; `answer` reads each element of the array that it answers."""
-    if _are_few(items):
-        return statement.array(
-            [
-                statement.call("invocations_admit_one", *_of_caller(item), *_of_call(item), lease_seconds)
-                for item in items
-            ]
-        )
     # By identity: a process keeps one Caller of a credential and one Charge, so that nearly all are found the same.
     places: dict[tuple[int, int], int] = {}
     callers: list[tuple[object, ...]] = []
@@ -112,4 +96,7 @@ def call(statement: Statement, items: Sequence[Admission], lease_seconds: int) -
         if place > len(callers):
             callers.append(_of_caller(item))
         calls.append((place, *_of_call(item)))
+    if len(callers) == 1:
+        amount, tokens = sum([item.amount_micros for item in items]), sum([item.tokens for item in items])
+        return statement.call("invocations_admit_same", *callers[0], amount, tokens, calls, lease_seconds)
     return statement.call("invocations_admit", callers, calls, lease_seconds)

@@ -58,8 +58,9 @@ begin
   end loop;
 
   insert into audit_entries (organization_id, id, sequence, chain, prev_hash, row_hash, body, action, actor, agent_id)
-  select * from unnest(organization_ids, entry_ids, sequences, chains, previous_hashes, hashes, bodies, actions, actors,
-                       agent_ids);
+  select organization_ids[place], entry_ids[place], sequences[place], chains[place], previous_hashes[place],
+         hashes[place], bodies[place], actions[place], actors[place], agent_ids[place]
+    from generate_subscripts(organization_ids, 1) as place;
 end $$;
 
 -- The same for whoever has only the bodies.

@@ -1,11 +1,11 @@
 -- Settles invocations: posts or voids each hold, completes the row, appends to the audit log and the outbox; all items
 -- of a batch in one transaction.
 --
--- What was used (cost > 0, at most what was held) is posted whatever the status, and `completed` posts even nothing; the
--- rest is voided. A run counts on budgets of unit `runs` only when it completed; a limit per minute forgets what an earlier
--- window admitted. The transfer and the event have the id of the audit entry. Answers one word for each item: ok; repeated
--- when this very settlement was written before (its answer was lost with the connection); expired when the sweeper had
--- already given the hold back. Nothing is written for the last two.
+-- What was used (cost > 0, at most what was held) is posted whatever the status, and `completed` posts even nothing;
+-- the rest is voided. A run counts on budgets of unit `runs` only when it completed; a limit per minute forgets what an
+-- earlier window admitted. The transfer and the event have the id of the audit entry. Answers one word for each item:
+-- ok; repeated when this very settlement was written before (its answer was lost with the connection); expired when the
+-- sweeper had already given the hold back. Nothing is written for the last two.
 create or replace function invocations_settle(items invocation_settlement[], topic text) returns text[]
 language plpgsql security definer
 set search_path = pg_catalog, public
@@ -30,8 +30,13 @@ declare
   placed timestamptz[];
   budget_items integer[];
   budget_ids uuid[];
+  -- Mostly all calls of a batch have one payer and one set of budgets; then their sums are all that is needed.
+  sets bigint;
+  first_budget_ids uuid[];
+  total record;
   change record;
-  later uuid[];
+  changed bigint;
+  later uuid[] := '{}';
   counted record;
 begin
   -- Every hold is closed by whoever changes its state first: this, a repeat of this, or the sweeper. It is looked up by
@@ -43,25 +48,31 @@ begin
            posted_runs = case when i.status = 'completed' then 1 else 0 end, closed_at = moment
       from unnest(items) with ordinality as i
      where h.organization_id = i.organization_id and h.id = i.hold_id and h.closed_at is null
-    returning i.ordinality, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount, h.tokens, h.posted_tokens,
-              h.posted_runs, h.budget_ids, h.created_at),
+    returning i.ordinality, h.organization_id, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount,
+              h.tokens, h.posted_tokens, h.posted_runs, h.budget_ids, h.created_at),
+  sets as (
+    select c.budget_ids from closed c
+     group by c.organization_id, c.debit_account_id, c.credit_account_id, c.budget_ids),
   reserved as (
     select c.ordinality, u.budget_id from closed c cross join lateral unnest(c.budget_ids) as u (budget_id))
-  select array_agg(
-           case when c.ordinality is not null then 'ok'
-                when exists (select from invocations v where v.organization_id = i.organization_id and v.id = i.id
-                                and v.audit_id = i.audit_id) then 'repeated'
-                else 'expired' end order by i.ordinality),
-         array_agg(i.organization_id order by i.ordinality),
-         array_agg(c.debit_account_id order by i.ordinality), array_agg(c.credit_account_id order by i.ordinality),
-         array_agg(c.amount order by i.ordinality), array_agg(c.posted_amount order by i.ordinality),
-         array_agg(c.tokens order by i.ordinality), array_agg(c.posted_tokens order by i.ordinality),
-         array_agg(c.posted_runs order by i.ordinality), array_agg(c.created_at order by i.ordinality),
-         (select array_agg(r.ordinality::integer order by r.ordinality, r.budget_id) from reserved r),
-         (select array_agg(r.budget_id order by r.ordinality, r.budget_id) from reserved r)
-    into outcomes, organization_ids, held_by, paid_to, amounts, posted, token_counts, posted_tokens, posted_runs, placed,
-         budget_items, budget_ids
-    from unnest(items) with ordinality as i left join closed c on c.ordinality = i.ordinality;
+  select array_agg(i.outcome), array_agg(i.organization_id), array_agg(i.debit_account_id),
+         array_agg(i.credit_account_id), array_agg(i.amount), array_agg(i.posted_amount), array_agg(i.tokens),
+         array_agg(i.posted_tokens), array_agg(i.posted_runs), array_agg(i.created_at),
+         (select count(*) from sets), (select s.budget_ids from sets s limit 1),
+         case when (select count(*) from sets) > 1
+              then (select array_agg(r.ordinality::integer order by r.ordinality, r.budget_id) from reserved r) end,
+         case when (select count(*) from sets) > 1
+              then (select array_agg(r.budget_id order by r.ordinality, r.budget_id) from reserved r) end
+    into outcomes, organization_ids, held_by, paid_to, amounts, posted, token_counts, posted_tokens, posted_runs,
+         placed, sets, first_budget_ids, budget_items, budget_ids
+    from (select i.organization_id, c.debit_account_id, c.credit_account_id, c.amount, c.posted_amount, c.tokens,
+                 c.posted_tokens, c.posted_runs, c.created_at,
+                 case when c.ordinality is not null then 'ok'
+                      when exists (select from invocations v where v.organization_id = i.organization_id
+                                      and v.id = i.id and v.audit_id = i.audit_id) then 'repeated'
+                      else 'expired' end as outcome
+            from unnest(items) with ordinality as i left join closed c on c.ordinality = i.ordinality
+           order by i.ordinality) as i;
 
   -- What the locks below need not protect comes before them: they stay until this is on disk.
   with ended as (
@@ -96,67 +107,106 @@ begin
     from unnest(items) with ordinality as i where outcomes[i.ordinality] = 'ok';
 
   -- In the order of their keys: two processes that change the same accounts must not wait for each other.
-  for change in
-    select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
-      from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
-              from unnest(organization_ids, held_by, amounts, posted)
-                   as u (organization_id, debit, amount, posted)
-            union all
-            select u.organization_id, u.credit, u.posted, 0
-              from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)
-             where u.posted > 0) as i
-     where i.account_id is not null group by 1, 2 order by 1, 2
-  loop
-    update accounts a set balance = a.balance + change.moved, held = a.held - change.released
-     where a.organization_id = change.organization_id and a.id = change.account_id;
-  end loop;
-
-  for change in
-    select g.organization_id, array_agg(g.budget_id order by g.budget_id) as ids,
-           array_agg(g.runs order by g.budget_id) as runs, array_agg(g.tokens order by g.budget_id) as tokens,
-           array_agg(g.amount order by g.budget_id) as amounts,
-           array_agg(g.posted_runs order by g.budget_id) as posted_runs,
-           array_agg(g.posted_tokens order by g.budget_id) as posted_tokens,
-           array_agg(g.posted_amount order by g.budget_id) as posted_amounts,
-           array_agg(g.first_placed order by g.budget_id) as first_placed
-      from (select organization_ids[u.item] as organization_id, u.budget_id, count(*) as runs,
-                   sum(token_counts[u.item])::bigint as tokens, sum(amounts[u.item])::bigint as amount,
-                   sum(posted_runs[u.item])::bigint as posted_runs, sum(posted_tokens[u.item])::bigint as posted_tokens,
-                   sum(posted[u.item])::bigint as posted_amount, min(placed[u.item]) as first_placed
-              from unnest(budget_items, budget_ids) as u (item, budget_id) group by 1, 2) as g
-     group by 1 order by 1
-  loop
-    with done as (
-      update budgets b
-         set held = b.held - case b.unit when 'requests' then 0
-                                         when 'runs' then change.runs[array_position(change.ids, b.id)]
-                                         when 'tokens' then change.tokens[array_position(change.ids, b.id)]
-                                         else change.amounts[array_position(change.ids, b.id)] end,
-             spent = b.spent + case b.unit when 'requests' then 0
-                                           when 'runs' then change.posted_runs[array_position(change.ids, b.id)]
-                                           when 'tokens' then change.posted_tokens[array_position(change.ids, b.id)]
-                                           else change.posted_amounts[array_position(change.ids, b.id)] end
-       where b.organization_id = change.organization_id and b.id = any (change.ids)
-         and (b.period <> 'minute' or b.period_start <= change.first_placed[array_position(change.ids, b.id)])
-      returning b.id)
-    select array(select unnest(change.ids) except select d.id from done d) into later;
-    if later <> '{}' then
-      -- Limits per minute, in a later window than that of some of the holds.
-      update budgets b
-         set held = b.held - case b.unit when 'runs' then kept.runs when 'tokens' then kept.tokens else kept.amount end,
-             spent = b.spent + case b.unit when 'runs' then kept.posted_runs when 'tokens' then kept.posted_tokens
-                                           else kept.posted_amount end
-        from (select w.id, count(*) as runs, sum(token_counts[u.item])::bigint as tokens,
-                     sum(amounts[u.item])::bigint as amount, sum(posted_runs[u.item])::bigint as posted_runs,
-                     sum(posted_tokens[u.item])::bigint as posted_tokens, sum(posted[u.item])::bigint as posted_amount
-                from unnest(budget_items, budget_ids) as u (item, budget_id)
-                join budgets w on w.organization_id = change.organization_id and w.id = u.budget_id
-               where organization_ids[u.item] = change.organization_id and u.budget_id = any (later)
-                 and w.unit <> 'requests' and placed[u.item] >= w.period_start
-               group by w.id) as kept
-       where b.organization_id = change.organization_id and b.id = kept.id;
+  if sets = 1 then
+    select i.organization_id, i.debit, i.credit, sum(i.amount) over ()::bigint as amount,
+           sum(i.posted) over ()::bigint as posted, sum(i.tokens) over ()::bigint as tokens,
+           sum(i.posted_tokens) over ()::bigint as posted_tokens, sum(i.posted_runs) over ()::bigint as posted_runs,
+           count(*) over () as runs, min(i.placed) over () as first_placed
+      into total
+      from unnest(organization_ids, held_by, paid_to, amounts, posted, token_counts, posted_tokens, posted_runs, placed)
+           as i (organization_id, debit, credit, amount, posted, tokens, posted_tokens, posted_runs, placed)
+     where i.debit is not null limit 1;
+    if total.debit < total.credit or total.posted = 0 then
+      update accounts a set balance = a.balance - total.posted, held = a.held - total.amount
+       where a.organization_id = total.organization_id and a.id = total.debit;
     end if;
-  end loop;
+    if total.posted > 0 then
+      update accounts a set balance = a.balance + total.posted
+       where a.organization_id = total.organization_id and a.id = total.credit;
+      if total.credit < total.debit then
+        update accounts a set balance = a.balance - total.posted, held = a.held - total.amount
+         where a.organization_id = total.organization_id and a.id = total.debit;
+      end if;
+    end if;
+    update budgets b
+       set held = b.held - case b.unit when 'requests' then 0 when 'runs' then total.runs
+                                       when 'tokens' then total.tokens else total.amount end,
+           spent = b.spent + case b.unit when 'requests' then 0 when 'runs' then total.posted_runs
+                                         when 'tokens' then total.posted_tokens else total.posted end
+     where b.organization_id = total.organization_id and b.id = any (first_budget_ids)
+       and (b.period <> 'minute' or b.period_start <= total.first_placed);
+    get diagnostics changed = row_count;
+    if changed < cardinality(first_budget_ids) then
+      later := array(select b.id from budgets b
+                      where b.organization_id = total.organization_id and b.id = any (first_budget_ids)
+                        and b.period = 'minute' and b.period_start > total.first_placed);
+    end if;
+  else
+    for change in
+      select i.organization_id, i.account_id, sum(i.moved)::bigint as moved, sum(i.released)::bigint as released
+        from (select u.organization_id, u.debit as account_id, -u.posted as moved, u.amount as released
+                from unnest(organization_ids, held_by, amounts, posted)
+                     as u (organization_id, debit, amount, posted)
+              union all
+              select u.organization_id, u.credit, u.posted, 0
+                from unnest(organization_ids, paid_to, posted) as u (organization_id, credit, posted)
+               where u.posted > 0) as i
+       where i.account_id is not null group by 1, 2 order by 1, 2
+    loop
+      update accounts a set balance = a.balance + change.moved, held = a.held - change.released
+       where a.organization_id = change.organization_id and a.id = change.account_id;
+    end loop;
+
+    for change in
+      select g.organization_id, array_agg(g.budget_id order by g.budget_id) as ids,
+             array_agg(g.runs order by g.budget_id) as runs, array_agg(g.tokens order by g.budget_id) as tokens,
+             array_agg(g.amount order by g.budget_id) as amounts,
+             array_agg(g.posted_runs order by g.budget_id) as posted_runs,
+             array_agg(g.posted_tokens order by g.budget_id) as posted_tokens,
+             array_agg(g.posted_amount order by g.budget_id) as posted_amounts,
+             array_agg(g.first_placed order by g.budget_id) as first_placed
+        from (select organization_ids[u.item] as organization_id, u.budget_id, count(*) as runs,
+                     sum(token_counts[u.item])::bigint as tokens, sum(amounts[u.item])::bigint as amount,
+                     sum(posted_runs[u.item])::bigint as posted_runs,
+                     sum(posted_tokens[u.item])::bigint as posted_tokens, sum(posted[u.item])::bigint as posted_amount,
+                     min(placed[u.item]) as first_placed
+                from unnest(budget_items, budget_ids) as u (item, budget_id) group by 1, 2) as g
+       group by 1 order by 1
+    loop
+      with done as (
+        update budgets b
+           set held = b.held - case b.unit when 'requests' then 0
+                                           when 'runs' then change.runs[array_position(change.ids, b.id)]
+                                           when 'tokens' then change.tokens[array_position(change.ids, b.id)]
+                                           else change.amounts[array_position(change.ids, b.id)] end,
+               spent = b.spent + case b.unit when 'requests' then 0
+                                             when 'runs' then change.posted_runs[array_position(change.ids, b.id)]
+                                             when 'tokens' then change.posted_tokens[array_position(change.ids, b.id)]
+                                             else change.posted_amounts[array_position(change.ids, b.id)] end
+         where b.organization_id = change.organization_id and b.id = any (change.ids)
+           and (b.period <> 'minute' or b.period_start <= change.first_placed[array_position(change.ids, b.id)])
+        returning b.id)
+      select later || array(select unnest(change.ids) except select d.id from done d) into later;
+    end loop;
+  end if;
+  if later <> '{}' then
+    -- Limits per minute, in a later window than that of some of the holds.
+    update budgets b
+       set held = b.held - case b.unit when 'runs' then kept.runs when 'tokens' then kept.tokens else kept.amount end,
+           spent = b.spent + case b.unit when 'runs' then kept.posted_runs when 'tokens' then kept.posted_tokens
+                                         else kept.posted_amount end
+      from (select w.organization_id, w.id, count(*) as runs, sum(h.tokens)::bigint as tokens,
+                   sum(h.amount)::bigint as amount, sum(h.posted_runs)::bigint as posted_runs,
+                   sum(h.posted_tokens)::bigint as posted_tokens, sum(h.posted_amount)::bigint as posted_amount
+              from unnest(items) with ordinality as i
+              join holds h on h.organization_id = i.organization_id and h.id = i.hold_id
+             cross join lateral unnest(h.budget_ids) as u (budget_id)
+              join budgets w on w.organization_id = h.organization_id and w.id = u.budget_id
+             where outcomes[i.ordinality] = 'ok' and w.id = any (later) and w.unit <> 'requests'
+               and h.created_at >= w.period_start
+             group by 1, 2) as kept
+     where b.organization_id = kept.organization_id and b.id = kept.id;
+  end if;
 
   perform invocations_count_traces(counted.organization_ids, counted.ids, counted.statuses, counted.decisions,
                                    counted.requested, counted.models, counted.virtual_key_ids, counted.run_tokens);

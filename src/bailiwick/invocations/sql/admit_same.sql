@@ -1,7 +1,8 @@
--- Admits one invocation, as `invocations_admit` does a batch of one: the same words, the same rows, the same order of
--- locks (account, then budgets by id), at less than half the price. It only knows how to say yes: as soon as something
--- is in the way, what was reserved is given back and the batch's function decides, within the same transaction.
-create or replace function invocations_admit_one(
+-- Admits calls of one caller, one call most of the time, as `invocations_admit` does those of several: the same words,
+-- the same rows, the same order of locks (account, then budgets by id), at half the price. `total_amount` and
+-- `total_tokens` are those of all calls, whose `caller` is 1. It only knows how to say yes: as soon as something is in the
+-- way, what was reserved is given back and the other function decides call by call, within the same transaction.
+create or replace function invocations_admit_same(
   organization uuid,
   organization_version bigint,
   session uuid,
@@ -12,16 +13,11 @@ create or replace function invocations_admit_one(
   sink uuid,
   subject text,
   budgets_held uuid[],
-  amount bigint,
-  token_count bigint,
-  invocation uuid,
-  hold uuid,
-  kind text,
-  target_kind text,
-  target_name text,
-  session_name text,
+  total_amount bigint,
+  total_tokens bigint,
+  calls invocation_call[],
   lease_seconds integer
-) returns text
+) returns text[]
 language plpgsql security definer
 set search_path = pg_catalog, public
 as $$
@@ -30,6 +26,8 @@ declare
   moment timestamptz := clock_timestamp();
   reserved record;
   is_clear boolean;
+  uses integer := cardinality(calls);
+  call invocation_call;
 begin
   select o.version = organization_version and o.deleted_at is null
          and not exists (select from installation_kill_switches where lifted_at is null)
@@ -57,22 +55,22 @@ begin
       from memberships m where m.organization_id = organization and m.id = membership;
   end if;
   if is_clear then
-    update accounts a set held = a.held + amount
+    update accounts a set held = a.held + total_amount
      where a.organization_id = organization and a.id = account and a.closed_at is null
-       and (a.floor is null or a.balance - a.held - a.floor >= amount);
+       and (a.floor is null or a.balance - a.held - a.floor >= total_amount);
     is_clear := found;
   end if;
   if is_clear then
     with done as (
       update budgets b
-         set held = b.held + case b.unit when 'usd_micros' then amount when 'tokens' then token_count
-                                         when 'runs' then 1 else 0 end,
-             spent = b.spent + case b.unit when 'requests' then 1 else 0 end
+         set held = b.held + case b.unit when 'usd_micros' then total_amount when 'tokens' then total_tokens
+                                         when 'runs' then uses else 0 end,
+             spent = b.spent + case b.unit when 'requests' then uses else 0 end
        where b.organization_id = organization and b.id = any (budgets_held)
          and (b.period not in ('minute', 'day', 'month')
               or b.period_end > clock_timestamp() and (b.period <> 'minute' or b.period_start <= clock_timestamp()))
          and b.limit_amount - b.spent - b.held
-             >= case b.unit when 'usd_micros' then amount when 'tokens' then token_count else 1 end
+             >= case b.unit when 'usd_micros' then total_amount when 'tokens' then total_tokens else uses end
       returning b.id, case when b.period = 'minute' then b.period_start end as window_start,
                 -- 2⁶² and more is no ceiling: such a budget only counts.
                 case when b.unit = 'usd_micros' and b.limit_amount < 4611686018427387904
@@ -81,37 +79,49 @@ begin
       into reserved from done d;
     is_clear := reserved.number = cardinality(budgets_held);
     if not is_clear then
-      update accounts a set held = a.held - amount where a.organization_id = organization and a.id = account;
+      update accounts a set held = a.held - total_amount where a.organization_id = organization and a.id = account;
       update budgets b
-         set held = b.held - case b.unit when 'usd_micros' then amount when 'tokens' then token_count
-                                         when 'runs' then 1 else 0 end,
-             spent = b.spent - case b.unit when 'requests' then 1 else 0 end
+         set held = b.held - case b.unit when 'usd_micros' then total_amount when 'tokens' then total_tokens
+                                         when 'runs' then uses else 0 end,
+             spent = b.spent - case b.unit when 'requests' then uses else 0 end
        where b.organization_id = organization and b.id = any (reserved.ids);
     end if;
   end if;
   if is_clear is not true then
-    return (invocations_admit(
+    return invocations_admit(
       array[row(organization, organization_version, session, membership, credential_key, virtual_key, account, sink,
                 subject, budgets_held)::invocation_caller],
-      array[row(1, amount, token_count, invocation, hold, kind, target_kind, target_name,
-                session_name)::invocation_call],
-      lease_seconds))[1];
+      calls, lease_seconds);
   end if;
 
   -- It is now, under the locks, and never before the windows that this counts in began.
   moment := greatest(clock_timestamp(), reserved.latest_start);
-  with held as (
+  if uses = 1 then
+    call := calls[1];
+    with held as (
+      insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids,
+                         kind, reference, lease_expires_at, created_at)
+      values (organization, call.hold_id, 'usd_micros', account, sink, call.amount, call.tokens, budgets_held,
+              'invocation', call.id::text, moment + make_interval(secs => lease_seconds), moment))
+    insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id,
+                             virtual_key_id, session_name, hold_id, status)
+    values (organization, call.id, call.kind, call.target_kind, call.target_name, subject, membership, virtual_key,
+            call.session_name, call.hold_id, 'started');
+  else
     insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids,
                        kind, reference, lease_expires_at, created_at)
-    values (organization, hold, 'usd_micros', account, sink, amount, token_count, budgets_held, 'invocation',
-            invocation::text, moment + make_interval(secs => lease_seconds), moment))
-  insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
-                           session_name, hold_id, status)
-  values (organization, invocation, kind, target_kind, target_name, subject, membership, virtual_key, session_name,
-          hold, 'started');
-  return case when reserved.narrowest is null then 'ok'
-              else 'ok:' || reserved.narrowest[1] || ':' || reserved.narrowest[2] end;
+    select organization, c.hold_id, 'usd_micros', account, sink, c.amount, c.tokens, budgets_held, 'invocation',
+           c.id::text, moment + make_interval(secs => lease_seconds), moment
+      from unnest(calls) as c;
+    insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id,
+                             virtual_key_id, session_name, hold_id, status)
+    select organization, c.id, c.kind, c.target_kind, c.target_name, subject, membership, virtual_key, c.session_name,
+           c.hold_id, 'started'
+      from unnest(calls) as c;
+  end if;
+  return array_fill(case when reserved.narrowest is null then 'ok'
+                         else 'ok:' || reserved.narrowest[1] || ':' || reserved.narrowest[2] end, array[uses]);
 end $$;
-alter function invocations_admit_one owner to bailiwick_system;
-revoke execute on function invocations_admit_one from public;
-grant execute on function invocations_admit_one to bailiwick_app;
+alter function invocations_admit_same owner to bailiwick_system;
+revoke execute on function invocations_admit_same from public;
+grant execute on function invocations_admit_same to bailiwick_app;
