@@ -155,6 +155,23 @@ async def test_a_call_counts_in_the_window_that_it_was_admitted_in(house: House)
         await house.call(key.id)
 
 
+async def test_calls_of_two_windows_that_end_together_count_in_their_own(house: House) -> None:
+    key = (await house.key(rate_limit_tpm=100)).key
+    budget_ids = await house.limits(key.id)
+
+    async def call(tokens: int) -> Admission:
+        item = an_admission(house.id, house.account_id, house.sink_id, 1, budget_ids, tokens=tokens)
+        await house.lane.admit(item)
+        return item
+
+    before = await asyncio.gather(call(40), call(60))
+    house.pass_a_minute()
+    after = await asyncio.gather(call(50), call(50))
+    ends = [house.end(item, tokens=10) for item in (*before, *after)]
+    await asyncio.gather(*ends)  # in one batch
+    assert house.run("select spent, held from budgets where period = 'minute'") == [(20, 0)]
+
+
 async def test_tokens_per_minute_are_held_and_the_surplus_is_returned(house: House) -> None:
     key = (await house.key(rate_limit_tpm=250)).key
     held = [await house.call(key.id, tokens=100) for _ in range(2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -15,6 +16,27 @@ from bailiwick.kernel.ids import uuid7
 LEASE_SECONDS = 300
 
 
+@functools.cache
+def _caller(organization_id: UUID) -> Caller:
+    return Caller(
+        credential=Credential.ACCESS_TOKEN,
+        organization_id=organization_id,
+        organization_name=None,
+        subject="usr_00000000000000000000000000",
+    )
+
+
+@functools.cache
+def _charge(account_id: UUID, sink_id: UUID, budget_ids: tuple[UUID, ...]) -> Charge:
+    return Charge(
+        organization_version=1,
+        virtual_key_id=None,
+        account_id=account_id,
+        sink_account_id=sink_id,
+        budget_ids=budget_ids,
+    )
+
+
 def an_admission(
     organization_id: UUID,
     account_id: UUID,
@@ -24,24 +46,13 @@ def an_admission(
     *,
     tokens: int = 0,
 ) -> Admission:
-    """One item to admit: a hosted run that may cost `amount`."""
+    """One item to admit: a hosted run that may cost `amount`. As in a process, what pays for several is one object."""
     return Admission(
         id=uuid7(),
         hold_id=uuid7(),
-        caller=Caller(
-            credential=Credential.ACCESS_TOKEN,
-            organization_id=organization_id,
-            organization_name=None,
-            subject="usr_00000000000000000000000000",
-        ),
+        caller=_caller(organization_id),
         organization_id=organization_id,
-        charge=Charge(
-            organization_version=1,
-            virtual_key_id=None,
-            account_id=account_id,
-            sink_account_id=sink_id,
-            budget_ids=budget_ids,
-        ),
+        charge=_charge(account_id, sink_id, tuple(budget_ids)),
         amount_micros=amount,
         tokens=tokens,
         kind="agent_run",

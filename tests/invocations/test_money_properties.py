@@ -94,7 +94,7 @@ async def test_an_admission_tells_what_its_narrowest_budget_of_money_has_left(db
         items = [item_of(world, amount, budgets=budgets) for amount, budgets in wanted]
         return list(await write(connection, items, lease_seconds=LEASE_SECONDS))
 
-    # A batch tells what it leaves as a whole, a few that are written one by one what each of them leaves.
+    # A batch tells what it leaves as a whole.
     assert await tell((100, (0, 1)), (50, (0, 1, 2)), (7, (1,)), (3, ())) == [
         Admitted(850, 1000),
         Admitted(250, 300),
@@ -117,7 +117,7 @@ class Step(NamedTuple):
 STEPS = st.builds(
     Step,
     st.lists(st.tuples(st.integers(0, 40), st.sampled_from(Status), st.integers(0, 70)), max_size=6),
-    # Few and many, of one payer and of several: they are written in different ways.
+    # Of one payer and of several, with and without budgets in common: they are written in different ways.
     st.integers(0, 1).flatmap(
         lambda last: st.lists(
             st.tuples(st.integers(0, last), st.integers(0, 60), st.sets(st.integers(0, 1))), max_size=8
