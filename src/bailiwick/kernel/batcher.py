@@ -106,7 +106,7 @@ class Batcher(Generic[Item, Answer]):
 
     async def idle(self) -> None:
         """Waits until all that was handed over is written."""
-        while self._writer is not None and self._wake is None:
+        while self._writer is not None and not self._writer.done() and self._wake is None:
             idler = asyncio.get_running_loop().create_future()
             self._idlers.append(idler)
             await idler
