@@ -45,7 +45,7 @@ from bailiwick.kernel.errors import BailiwickError
 from bailiwick.kernel.ids import uuid7
 
 _log = structlog.get_logger(__name__)
-_PATIENCE = 2
+_PATIENCE = 5
 """Turns of the event loop. A lane that is alone sends what it has, and the process prepares the next while the database
 works. Several wait for the locks of each other's batches all the same: fewer and larger ones cost less."""
 _MOST_RENEWED = 500
