@@ -1,0 +1,76 @@
+"""Posting to other servers: the same answers and errors with and without a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from bailiwick.kernel.http_client import BrokenOff, NotConnected
+from bailiwick.kernel.outbound import AddressRefused, Outbound, StreamedAnswer
+
+
+class Proxy:
+    """An HTTP proxy that answers itself, in the name of whatever host it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.breaks_off = False
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.asked.append(str(request.url))
+        if self.breaks_off and request.transport is not None:
+            request.transport.close()
+        return web.Response(status=201, body=await request.read(), headers={"X-Seen": "yes"})
+
+
+@pytest.fixture
+async def proxy() -> Proxy:
+    return Proxy()
+
+
+@pytest.fixture
+async def address(proxy: Proxy) -> AsyncIterator[str]:
+    runner = web.ServerRunner(web.Server(proxy.handle))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def post(outbound: Outbound, url: str) -> StreamedAnswer:
+    return await outbound.post(url, headers={"x-a": "1"}, body=b"hello", timeout_seconds=5, connect_seconds=2)
+
+
+@pytest.mark.parametrize("is_proxied", [True, False])
+async def test_an_answer_is_the_same_by_either_way(proxy: Proxy, address: str, is_proxied: bool) -> None:
+    outbound = Outbound(frozenset({"127.0.0.1"}), proxy_url=address if is_proxied else None)
+    url = "http://models.example/v1" if is_proxied else f"{address}/v1"
+    answer = await post(outbound, url)
+    assert (answer.status, answer.headers["x-seen"]) == (201, "yes")
+    assert await answer.readany() == b"hello"
+    assert await answer.readany() == b""
+    answer.close()
+    assert proxy.asked == [url]
+    await outbound.close()
+
+
+@pytest.mark.parametrize("is_proxied", [True, False])
+async def test_failures_are_the_same_by_either_way(proxy: Proxy, address: str, is_proxied: bool) -> None:
+    outbound = Outbound(frozenset({"127.0.0.1"}), proxy_url=address if is_proxied else None)
+    proxy.breaks_off = True
+    with pytest.raises(BrokenOff):
+        await post(outbound, "http://models.example/v1" if is_proxied else f"{address}/v1")
+    for url in ("http://10.0.0.8/", "file:///etc/passwd", "http://user:word@models.example/"):
+        with pytest.raises(AddressRefused):
+            await post(outbound, url)
+    await outbound.close()
+
+
+async def test_a_proxy_that_is_not_there_is_no_connection() -> None:
+    outbound = Outbound(frozenset({"127.0.0.1"}), proxy_url="http://127.0.0.1:9")
+    with pytest.raises(NotConnected):
+        await post(outbound, "http://models.example/v1")
+    await outbound.close()
