@@ -101,7 +101,8 @@ class Answer:
         content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._buffered = 0
-        self._connection.resume()
+        if not self.is_complete:  # else the connection is another call's by now
+            self._connection.resume()
         return content
 
     def close(self) -> None:

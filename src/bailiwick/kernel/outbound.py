@@ -11,9 +11,9 @@ import asyncio
 import ipaddress
 import json as jsonlib
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -24,6 +24,8 @@ from aiohttp.resolver import ThreadedResolver
 
 from bailiwick.kernel.errors import InvalidInput, UpstreamFailed
 from bailiwick.kernel.http_client import BrokenOff, HttpClient, NotConnected, UnusableUrl
+
+Found = TypeVar("Found")
 
 
 class AddressRefused(InvalidInput):
@@ -101,6 +103,18 @@ def _is_allowed(host: str, port: int, allowed: frozenset[str]) -> bool:
     return host in allowed or f"{host}:{port}" in allowed
 
 
+def _callable(
+    host: str, port: int, allowed: frozenset[str], found: list[Found], address_of: Callable[[Found], str]
+) -> list[Found]:
+    """Of what a name resolved to, what may be connected to. Raises AddressRefused when that is nothing."""
+    if _is_allowed(host, port, allowed):
+        return found
+    public = [one for one in found if is_public(address_of(one))]
+    if not public:
+        raise _not_public(host)
+    return public
+
+
 def _not_public(host: str) -> AddressRefused:
     return AddressRefused(f"{host} may not be called: it is not an address of the public internet")
 
@@ -113,13 +127,8 @@ class _GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        results = await self._inner.resolve(host, port, family)
-        if _is_allowed(host, port, self._allowed):
-            return results
-        public = [result for result in results if is_public(result["host"])]
-        if not public:
-            raise _not_public(host)
-        return public
+        found = await self._inner.resolve(host, port, family)
+        return _callable(host, port, self._allowed, found, lambda result: result["host"])
 
     async def close(self) -> None:
         await self._inner.close()
@@ -224,12 +233,7 @@ class Outbound:
     async def _resolve(self, host: str, port: int) -> list[AddrInfoType]:
         loop = asyncio.get_running_loop()
         found: list[AddrInfoType] = [*await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-        if _is_allowed(host, port, self._allowed):
-            return found
-        public = [info for info in found if is_public(str(info[4][0]))]
-        if not public:
-            raise _not_public(host)
-        return public
+        return _callable(host, port, self._allowed, found, lambda info: str(info[4][0]))
 
     async def request(
         self,
