@@ -49,7 +49,6 @@ def an_admission(
     """One item to admit: a hosted run that may cost `amount`. As in a process, what pays for several is one object."""
     return Admission(
         id=uuid7(),
-        hold_id=uuid7(),
         caller=_caller(organization_id),
         organization_id=organization_id,
         charge=_charge(account_id, sink_id, tuple(budget_ids)),

@@ -65,7 +65,7 @@ async def work(database: Database, organization_id: UUID, wallet: UUID, sink: UU
             status = random.choice(list(Status))
             cost = random.randint(0, 60)
             await lane.settle(a_settlement(item, status, cost, tokens=random.randint(0, 60)))
-            say(f"{item.hold_id} {min(cost, amount)}")
+            say(f"{item.id} {min(cost, amount)}")
 
     await asyncio.gather(*(caller() for _ in range(12)))
 

@@ -149,15 +149,15 @@ async def test_batches_do_what_the_predictor_says_item_by_item(db: Database, ste
             continue
         told = await write(connection, [*items, *(a_settlement(*one) for one in chosen)], lease_seconds=LEASE_SECONDS)
         for (item, status, cost), done in zip(chosen, told[len(items) :], strict=True):
-            hold = model.holds[item.hold_id]
+            hold = model.holds[item.id]
             assert (done is None) == (hold.state == "open")
             if done is None:
                 posts = cost > 0 or status is Status.COMPLETED
-                model.close(item.hold_id, "posted" if posts else "voided", min(cost, hold.amount))
+                model.close(item.id, "posted" if posts else "voided", min(cost, hold.amount))
                 if posts and status is not Status.COMPLETED and 1 in hold.budgets:
                     model.spent[1] -= 1  # only a completed run counts as one
         for item, (wallet, amount, wanted), answer in zip(items, step.wanted, told, strict=False):
-            is_in = model.place(item.hold_id, wallet, amount, tuple(sorted(wanted))) == "ok"
+            is_in = model.place(item.id, wallet, amount, tuple(sorted(wanted))) == "ok"
             assert isinstance(answer, Admitted if is_in else AllowanceExhausted), answer
             if is_in:
                 known.append(item)
@@ -325,7 +325,7 @@ async def test_lost_connections_cancelled_callers_and_sweeps_leave_the_books_rig
                 told[type(refusal).__name__] += 1
                 continue
             told["settled"] += 1
-            told_costs[item.hold_id] = cost
+            told_costs[item.id] = cost
 
     async def sweeper() -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -32,8 +33,9 @@ _INSERT = text(
     " :virtual_key_id, :input_tokens, :output_tokens)"
 )
 _HOLD = text(
-    "insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, reference,"
-    " lease_expires_at) values (:organization_id, :id, 'usd_micros', :id, :id, 1, 'invocation', :reference, now())"
+    "insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, details,"
+    " lease_expires_at) values (:organization_id, :id, 'usd_micros', :id, :id, 1, 'invocation',"
+    " cast(:details as jsonb), now())"
 )
 _COUNT = text("select invocations_count_traces(cast(:organization_ids as uuid[]), cast(:ids as uuid[]))")
 
@@ -89,14 +91,20 @@ def crowded(chance: random.Random, rows: list[dict[str, Any]]) -> list[dict[str,
 
 async def store(rows: list[dict[str, Any]]) -> None:
     async with system_transaction(CrossTenantUse.VERIFY) as session:
-        await session.execute(_INSERT, rows)
         for row in rows:
             if row["status"] == "started":
+                details = {name: row[name] for name in ("kind", "target_name", "session_name", "virtual_key_id")}
+                details |= {"target_kind": "model", "subject": "usr_1"}
                 await session.execute(
                     _HOLD,
-                    {"organization_id": row["organization_id"], "id": ids.uuid7(), "reference": str(row["id"])},
+                    {
+                        "organization_id": row["organization_id"],
+                        "id": row["id"],
+                        "details": json.dumps(details, default=str),
+                    },
                 )
         ended = [row for row in rows if row["status"] != "started"]
+        await session.execute(_INSERT, ended)
         for start in range(0, len(ended), 50):
             part = ended[start : start + 50]
             await session.execute(

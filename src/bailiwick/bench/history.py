@@ -75,7 +75,6 @@ async def load_history(url: str, organization_id: UUID, rows: int, advance: Call
             items = [
                 Admission(
                     id=ids.uuid7(),
-                    hold_id=ids.uuid7(),
                     caller=caller,
                     organization_id=organization_id,
                     charge=charge,

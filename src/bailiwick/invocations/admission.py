@@ -1,4 +1,4 @@
-"""Admission: the hold on what an invocation may cost and its row as `started`, batched."""
+"""Admission: the hold on what an invocation may cost, batched."""
 
 from __future__ import annotations
 
@@ -77,7 +77,6 @@ def _of_call(item: Admission) -> tuple[object, ...]:
         item.amount_micros,
         item.tokens,
         item.id,
-        item.hold_id,
         item.kind,
         item.target_kind,
         item.target_name,

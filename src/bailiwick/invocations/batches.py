@@ -64,7 +64,7 @@ def _lock(statement: Statement, settlements: Sequence[Settlement], admissions: S
         lock = statement.call(
             "ledger_lock",
             [item.organization_id for item in settled],
-            [item.hold_id for item in settled],
+            [item.id for item in settled],
             list(account_organization_ids),
             list(account_ids),
         )

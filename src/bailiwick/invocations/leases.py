@@ -25,6 +25,6 @@ async def renew_leases(admissions: Sequence[Admission], *, lease_seconds: int) -
             {
                 "seconds": lease_seconds,
                 "organization_ids": [one.organization_id for one in admissions],
-                "ids": [one.hold_id for one in admissions],
+                "ids": [one.id for one in admissions],
             },
         )

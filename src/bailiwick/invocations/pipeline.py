@@ -231,7 +231,6 @@ class Pipeline:
         for attempt in range(3):
             item = Admission(
                 id=uuid7(),
-                hold_id=uuid7(),
                 caller=call.caller,
                 organization_id=call.organization_id,
                 charge=await call.charge(),

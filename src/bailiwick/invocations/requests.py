@@ -104,7 +104,7 @@ class Admission(msgspec.Struct, frozen=True):
     """One item of an admission batch."""
 
     id: UUID
-    hold_id: UUID
+    """Of the invocation, and of its hold."""
     caller: Caller
     organization_id: UUID
     charge: Charge

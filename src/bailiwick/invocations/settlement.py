@@ -17,7 +17,6 @@ def _fields(item: Settlement) -> tuple[object, ...]:
     return (
         admission.organization_id,
         admission.id,
-        admission.hold_id,
         item.status,
         item.decision,
         item.error_code,

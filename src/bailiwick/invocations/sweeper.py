@@ -1,8 +1,6 @@
-"""The sweeper: gives back holds whose lease ran out, because their process died, and marks their invocations lost."""
+"""The sweeper: gives back holds whose lease ran out, because their process died; their invocations are lost."""
 
 from __future__ import annotations
-
-from uuid import UUID
 
 from sqlalchemy import text
 
@@ -12,14 +10,17 @@ from bailiwick.kernel.clock import now, rfc3339
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import system_transaction
 
-_EXPIRE = text("select organization_id, hold_id, kind, reference from ledger_expire_holds(:most)")
-_MARK = text(
-    "update invocations v set status = 'lost', decision = 'KILL', error_code = 'LEASE_EXPIRED', audit_id = i.audit_id,"
-    " finished_at = clock_timestamp()"
+_EXPIRE = text("select organization_id, hold_id, kind from ledger_expire_holds(:most)")
+_LOSE = text(
+    "insert into invocations (organization_id, id, hold_id, kind, target_kind, target_name, subject, membership_id,"
+    " virtual_key_id, session_name, status, decision, error_code, audit_id, finished_at)"
+    " select h.organization_id, h.id, h.id, h.details ->> 'kind', h.details ->> 'target_kind',"
+    "  h.details ->> 'target_name', h.details ->> 'subject', (h.details ->> 'membership_id')::uuid,"
+    "  (h.details ->> 'virtual_key_id')::uuid, h.details ->> 'session_name', 'lost', 'KILL', 'LEASE_EXPIRED',"
+    "  i.audit_id, clock_timestamp()"
     " from unnest(cast(:organization_ids as uuid[]), cast(:ids as uuid[]), cast(:audit_ids as uuid[]))"
-    " as i (organization_id, id, audit_id)"
-    " where v.organization_id = i.organization_id and v.id = i.id and v.status = 'started'"
-    " returning v.organization_id, v.id"
+    "  as i (organization_id, id, audit_id)"
+    " join holds h on h.organization_id = i.organization_id and h.id = i.id"
 )
 _COUNT = text("select invocations_count_traces(cast(:organization_ids as uuid[]), cast(:ids as uuid[]))")
 
@@ -37,11 +38,7 @@ async def sweep(most: int = 500) -> int:
                     entry_id,
                     action="invocation.lost" if row.kind == "invocation" else "hold.expired",
                     actor="system",
-                    subject=(
-                        ids.encode(ids.Prefix.TRACE, UUID(row.reference))
-                        if row.kind == "invocation"
-                        else ids.encode(ids.Prefix.HOLD, row.hold_id)
-                    ),
+                    subject=ids.encode(ids.Prefix.TRACE if row.kind == "invocation" else ids.Prefix.HOLD, row.hold_id),
                     attributes={"hold": ids.encode(ids.Prefix.HOLD, row.hold_id)},
                     created_at=rfc3339(now()),
                 ),
@@ -50,19 +47,12 @@ async def sweep(most: int = 500) -> int:
         ]
         lost = [(row, entry) for row, entry in zip(expired, entries, strict=True) if row.kind == "invocation"]
         if lost:
-            marked = await session.execute(
-                _MARK,
-                {
-                    "organization_ids": [row.organization_id for row, _ in lost],
-                    "ids": [UUID(row.reference) for row, _ in lost],
-                    "audit_ids": [entry.id for _, entry in lost],
-                },
-            )
-            ended = marked.all()
-            await session.execute(
-                _COUNT,
-                {"organization_ids": [row.organization_id for row in ended], "ids": [row.id for row in ended]},
-            )
+            places = {
+                "organization_ids": [row.organization_id for row, _ in lost],
+                "ids": [row.hold_id for row, _ in lost],
+            }
+            await session.execute(_LOSE, {**places, "audit_ids": [entry.id for _, entry in lost]})
+            await session.execute(_COUNT, places)
         if entries:
             await audit.append_all(session, entries)
     return len(expired)

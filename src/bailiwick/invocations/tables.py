@@ -16,7 +16,8 @@ from bailiwick.kernel.database import Base
 
 
 class Invocation(Base):
-    """One governed call of an agent or a model."""
+    """One governed call of an agent or a model. Its row is written when it ends, and never changed; one under way is
+    read from its open hold (`sql/under_way.sql`)."""
 
     __tablename__ = "invocations"
 
@@ -30,7 +31,7 @@ class Invocation(Base):
     virtual_key_id: Mapped[UUID | None]
     session_name: Mapped[str | None] = mapped_column(Text)
     hold_id: Mapped[UUID | None]
-    status: Mapped[str] = mapped_column(Text, server_default="started")
+    status: Mapped[str] = mapped_column(Text)
     decision: Mapped[str | None] = mapped_column(Text)
     error_code: Mapped[str | None] = mapped_column(Text)
     provider: Mapped[str | None] = mapped_column(Text)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bailiwick.invocations.errors import TraceNotFound
 from bailiwick.invocations.requests import Decision
@@ -56,6 +57,9 @@ _PAGE = text(
     "  :session_name, :skipped, :at_most) as page"
     " left join lateral unnest(page.ids) with ordinality as place (trace_id, number) on true order by place.number"
 )
+_FOUND = select(Invocation).from_statement(
+    text("select * from invocations_found(:organization_id, cast(:wanted as uuid[]))")
+)
 # Rules of governance-semantics.md section 6. A model counts as dear from what the call itself cost: 4 USD for a
 # million tokens, in and out together, is more than any economy model asks.
 _DEAR_MICROS_PER_TOKEN = 4
@@ -98,12 +102,7 @@ async def list_traces(
     async with tenant_transaction(organization_id) as session:
         rows = (await session.execute(_PAGE, parameters)).all()
         wanted = [row.trace_id for row in rows if row.trace_id is not None]
-        found = {
-            trace.id: trace
-            for trace in await session.scalars(
-                select(Invocation).where(Invocation.organization_id == organization_id, Invocation.id.in_(wanted))
-            )
-        }
+        found = await _found(session, organization_id, wanted)
     return TracePage([found[trace_id] for trace_id in wanted], rows[0].total)
 
 
@@ -119,10 +118,15 @@ async def get_trace(organization_id: UUID, trace_id: str) -> Invocation:
     if identifier is None:
         raise TraceNotFound
     async with tenant_transaction(organization_id) as session:
-        trace = await session.get(Invocation, (organization_id, identifier))
-    if trace is None:
+        found = await _found(session, organization_id, [identifier])
+    if identifier not in found:
         raise TraceNotFound
-    return trace
+    return found[identifier]
+
+
+async def _found(session: AsyncSession, organization_id: UUID, wanted: Sequence[UUID]) -> dict[UUID, Invocation]:
+    parameters = {"organization_id": organization_id, "wanted": wanted}
+    return {trace.id: trace for trace in await session.scalars(_FOUND, parameters)}
 
 
 def requested_model(trace: Invocation) -> str:

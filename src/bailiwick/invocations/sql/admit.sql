@@ -1,8 +1,9 @@
--- Admits invocations: checks once more who calls, reserves what each may cost, writes its row as `started`.
+-- Admits invocations: checks once more who calls, and reserves what each may cost. The hold, which has the id of the
+-- invocation, is all that is written of one under way; its row is written once, when it ends. A refusal ends it here.
 --
 -- Most calls of a batch have a caller in common, so callers are told once; `calls[i].caller` is the place of its caller in
 -- `callers`, and each of its calls reserves all of `budget_ids` there. Answers one word for each call:
---   ok, ok:<left>:<limit>  reserved and written; of its budgets of money, the one with the least left in micro-dollars
+--   ok, ok:<left>:<limit>  reserved; of its budgets of money, the one with the least left in micro-dollars
 --   stale                  the organisation has changed since the caller read it: read again, try again
 --                          (also when the key that pays was revoked, and when the day or month of a budget has
 --                          ended: there may be another)
@@ -257,23 +258,21 @@ begin
   end if;
 
   insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids, kind,
-                     reference, lease_expires_at, created_at)
-  select c.organization_id, i.hold_id, 'usd_micros', c.account_id, c.sink_id, i.amount, i.tokens, c.budget_ids,
-         'invocation', i.id::text, moment + make_interval(secs => lease_seconds), moment
+                     details, lease_expires_at, created_at)
+  select c.organization_id, i.id, 'usd_micros', c.account_id, c.sink_id, i.amount, i.tokens, c.budget_ids, 'invocation',
+         invocations_details(calls[i.ordinality], c.subject, c.membership_id, c.virtual_key_id),
+         moment + make_interval(secs => lease_seconds), moment
     from unnest(calls) with ordinality as i join unnest(callers) with ordinality as c on c.ordinality = i.caller
    where outcomes[i.ordinality] = 'ok';
 
   insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
-                           session_name, hold_id, status, decision, error_code, finished_at)
+                           session_name, status, decision, error_code, finished_at)
   select c.organization_id, i.id, i.kind, i.target_kind, i.target_name, c.subject, c.membership_id, c.virtual_key_id,
-         i.session_name, case when o.outcome = 'ok' then i.hold_id end,
-         case when o.outcome = 'ok' then 'started' else 'refused' end,
-         case when o.outcome = 'ok' then null else 'KILL' end,
-         case o.outcome when 'ok' then null when 'killed' then 'KILL_SWITCH' else split_part(o.outcome, ':', 1) end,
-         case when o.outcome = 'ok' then null else moment end
+         i.session_name, 'refused', 'KILL',
+         case o.outcome when 'killed' then 'KILL_SWITCH' else split_part(o.outcome, ':', 1) end, moment
     from unnest(calls) with ordinality as i join unnest(callers) with ordinality as c on c.ordinality = i.caller
    cross join lateral (select outcomes[i.ordinality] as outcome) as o
-   where o.outcome not in ('stale', 'organization_inactive', 'session_revoked', 'key_revoked');
+   where o.outcome not in ('ok', 'stale', 'organization_inactive', 'session_revoked', 'key_revoked');
 
   if 'ok' <> any (outcomes) then
     perform invocations_count_traces(array_agg(organization_ids[i.caller]), array_agg(i.id))

@@ -27,7 +27,6 @@ declare
   reserved record;
   is_clear boolean;
   uses integer := cardinality(calls);
-  call invocation_call;
 begin
   select o.version = organization_version and o.deleted_at is null
          and not exists (select from installation_kill_switches where lifted_at is null)
@@ -96,29 +95,11 @@ begin
 
   -- It is now, under the locks, and never before the windows that this counts in began.
   moment := greatest(clock_timestamp(), reserved.latest_start);
-  if uses = 1 then
-    call := calls[1];
-    with held as (
-      insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids,
-                         kind, reference, lease_expires_at, created_at)
-      values (organization, call.hold_id, 'usd_micros', account, sink, call.amount, call.tokens, budgets_held,
-              'invocation', call.id::text, moment + make_interval(secs => lease_seconds), moment))
-    insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id,
-                             virtual_key_id, session_name, hold_id, status)
-    values (organization, call.id, call.kind, call.target_kind, call.target_name, subject, membership, virtual_key,
-            call.session_name, call.hold_id, 'started');
-  else
-    insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids,
-                       kind, reference, lease_expires_at, created_at)
-    select organization, c.hold_id, 'usd_micros', account, sink, c.amount, c.tokens, budgets_held, 'invocation',
-           c.id::text, moment + make_interval(secs => lease_seconds), moment
-      from unnest(calls) as c;
-    insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id,
-                             virtual_key_id, session_name, hold_id, status)
-    select organization, c.id, c.kind, c.target_kind, c.target_name, subject, membership, virtual_key, c.session_name,
-           c.hold_id, 'started'
-      from unnest(calls) as c;
-  end if;
+  insert into holds (organization_id, id, ledger, debit_account_id, credit_account_id, amount, tokens, budget_ids, kind,
+                     details, lease_expires_at, created_at)
+  select organization, c.id, 'usd_micros', account, sink, c.amount, c.tokens, budgets_held, 'invocation',
+         invocations_details(c, subject, membership, virtual_key), moment + make_interval(secs => lease_seconds), moment
+    from unnest(calls) as c;
   return array_fill(case when reserved.narrowest is null then 'ok'
                          else 'ok:' || reserved.narrowest[1] || ':' || reserved.narrowest[2] end, array[uses]);
 end $$;

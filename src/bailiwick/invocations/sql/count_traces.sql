@@ -66,18 +66,36 @@ declare
   few constant integer := 64;
   hour integer := invocations_hour_of(invocation);
   runs integer := case when run_tokens is null then 0 else 1 end;
+  is_hour_counted boolean;
 begin
   decision := coalesce(decision, 'BYPASS');
   requested_model := left(requested_model, 256);
   routed_model := left(coalesce(routed_model, ''), 256);
   virtual_key := coalesce(virtual_key, '00000000-0000-0000-0000-000000000000');
   run_tokens := coalesce(run_tokens, 0);
+  -- Most find their rows, and changing what is known to be there costs half of inserting in vain.
+  update trace_counts c
+     set traces = c.traces + 1, runs = c.runs + runs, run_tokens = c.run_tokens + run_tokens,
+         ids = case when cardinality(c.ids) = c.traces and c.traces < few then c.ids || invocation end
+   where c.organization_id = organization and c.span_hours = 1 and c.start_hour = hour and c.status = status
+     and c.decision = decision and c.requested_model = requested_model and c.routed_model = routed_model
+     and c.virtual_key_id = virtual_key;
+  is_hour_counted := found;
+  if is_hour_counted then
+    update trace_counts c
+       set traces = c.traces + 1, runs = c.runs + runs, run_tokens = c.run_tokens + run_tokens
+     where c.organization_id = organization and c.span_hours = 24 and c.start_hour = hour / 24 * 24
+       and c.status = status and c.decision = decision and c.requested_model = requested_model
+       and c.routed_model = routed_model and c.virtual_key_id = virtual_key;
+    if found then
+      return;
+    end if;
+  end if;
   insert into trace_counts as c (organization_id, span_hours, start_hour, status, decision, requested_model,
                                  routed_model, virtual_key_id, traces, runs, run_tokens, ids)
-  values (organization, 1, hour, status, decision, requested_model, routed_model, virtual_key, 1, runs, run_tokens,
-          array[invocation]),
-         (organization, 24, hour / 24 * 24, status, decision, requested_model, routed_model, virtual_key, 1, runs,
-          run_tokens, null)
+  select organization, span.hours, hour / span.hours * span.hours, status, decision, requested_model, routed_model,
+         virtual_key, 1, runs, run_tokens, case when span.hours = 1 then array[invocation] end
+    from (values (1), (24)) as span (hours) where span.hours = 24 or not is_hour_counted
   on conflict on constraint trace_counts_pkey
   do update set traces = c.traces + 1, runs = c.runs + excluded.runs, run_tokens = c.run_tokens + excluded.run_tokens,
                 ids = case when cardinality(c.ids) = c.traces and c.traces < few then c.ids || excluded.ids end;

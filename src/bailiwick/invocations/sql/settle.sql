@@ -1,4 +1,4 @@
--- Settles invocations: posts or voids each hold, completes the row, appends to the audit log and the outbox; all items
+-- Settles invocations: posts or voids each hold, writes the row, appends to the audit log and the outbox; all items
 -- of a batch in one transaction.
 --
 -- What was used (cost > 0, at most what was held) is posted whatever the status, and `completed` posts even nothing;
@@ -28,6 +28,7 @@ declare
   posted_tokens bigint[];
   posted_runs smallint[];
   placed timestamptz[];
+  details jsonb[];  -- what each hold tells of its invocation
   budget_items integer[];
   budget_ids uuid[];
   -- Mostly all calls of a batch have one payer and one set of budgets; then their sums are all that is needed.
@@ -47,9 +48,9 @@ begin
            posted_amount = least(i.cost, h.amount), posted_tokens = least(i.input_tokens + i.output_tokens, h.tokens),
            posted_runs = case when i.status = 'completed' then 1 else 0 end, closed_at = moment
       from unnest(items) with ordinality as i
-     where h.organization_id = i.organization_id and h.id = i.hold_id and h.closed_at is null
+     where h.organization_id = i.organization_id and h.id = i.id and h.closed_at is null
     returning i.ordinality, h.organization_id, h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount,
-              h.tokens, h.posted_tokens, h.posted_runs, h.budget_ids, h.created_at),
+              h.tokens, h.posted_tokens, h.posted_runs, h.budget_ids, h.created_at, h.details),
   sets as (
     select c.budget_ids from closed c
      group by c.organization_id, c.debit_account_id, c.credit_account_id, c.budget_ids),
@@ -57,16 +58,16 @@ begin
     select c.ordinality, u.budget_id from closed c cross join lateral unnest(c.budget_ids) as u (budget_id))
   select array_agg(i.outcome), array_agg(i.organization_id), array_agg(i.debit_account_id),
          array_agg(i.credit_account_id), array_agg(i.amount), array_agg(i.posted_amount), array_agg(i.tokens),
-         array_agg(i.posted_tokens), array_agg(i.posted_runs), array_agg(i.created_at),
+         array_agg(i.posted_tokens), array_agg(i.posted_runs), array_agg(i.created_at), array_agg(i.details),
          (select count(*) from sets), (select s.budget_ids from sets s limit 1),
          case when (select count(*) from sets) > 1
               then (select array_agg(r.ordinality::integer order by r.ordinality, r.budget_id) from reserved r) end,
          case when (select count(*) from sets) > 1
               then (select array_agg(r.budget_id order by r.ordinality, r.budget_id) from reserved r) end
     into outcomes, organization_ids, held_by, paid_to, amounts, posted, token_counts, posted_tokens, posted_runs,
-         placed, sets, first_budget_ids, budget_items, budget_ids
+         placed, details, sets, first_budget_ids, budget_items, budget_ids
     from (select i.organization_id, c.debit_account_id, c.credit_account_id, c.amount, c.posted_amount, c.tokens,
-                 c.posted_tokens, c.posted_runs, c.created_at,
+                 c.posted_tokens, c.posted_runs, c.created_at, c.details,
                  case when c.ordinality is not null then 'ok'
                       when exists (select from invocations v where v.organization_id = i.organization_id
                                       and v.id = i.id and v.audit_id = i.audit_id) then 'repeated'
@@ -76,17 +77,19 @@ begin
 
   -- What the locks below need not protect comes before them: they stay until this is on disk.
   with ended as (
-    update invocations v
-       set status = i.status, decision = i.decision, error_code = i.error_code, provider = i.provider, model = i.model,
-           input_tokens = i.input_tokens, output_tokens = i.output_tokens, cost_micros = posted[i.ordinality],
-           latency_ms = i.latency, first_token_ms = i.first_token, findings = i.findings::jsonb,
-           input_hash = i.input_hash, output_hash = i.output_hash, audit_id = i.audit_id, finished_at = moment,
-           requested_model = left(i.requested_model, 256), cached_tokens = i.cached_tokens,
-           reasoning_tokens = i.reasoning_tokens,
-           cache_hit = i.cache_hit, cache_savings_micros = i.cache_savings, raw_cost_micros = i.raw_cost,
-           decision_id = i.decision_id, context = i.context::jsonb
-      from unnest(items) with ordinality as i
-     where v.organization_id = i.organization_id and v.id = i.id and outcomes[i.ordinality] = 'ok'
+    insert into invocations as v (
+      organization_id, id, hold_id, kind, target_kind, target_name, subject, membership_id, virtual_key_id, session_name,
+      status, decision, error_code, provider, model, input_tokens, output_tokens, cost_micros, latency_ms,
+      first_token_ms, findings, input_hash, output_hash, audit_id, finished_at, requested_model, cached_tokens,
+      reasoning_tokens, cache_hit, cache_savings_micros, raw_cost_micros, decision_id, context)
+    select i.organization_id, i.id, i.id, d.held ->> 'kind', d.held ->> 'target_kind', d.held ->> 'target_name',
+           d.held ->> 'subject', (d.held ->> 'membership_id')::uuid, (d.held ->> 'virtual_key_id')::uuid,
+           d.held ->> 'session_name', i.status, i.decision, i.error_code, i.provider, i.model, i.input_tokens,
+           i.output_tokens, posted[i.ordinality], i.latency, i.first_token, i.findings::jsonb, i.input_hash,
+           i.output_hash, i.audit_id, moment, left(i.requested_model, 256), i.cached_tokens, i.reasoning_tokens,
+           i.cache_hit, i.cache_savings, i.raw_cost, i.decision_id, i.context::jsonb
+      from unnest(items) with ordinality as i cross join lateral (select details[i.ordinality] as held) as d
+     where outcomes[i.ordinality] = 'ok'
     returning v.organization_id, v.id, v.status, v.decision, coalesce(v.requested_model, v.target_name) as requested,
               v.model, v.virtual_key_id,
               case when v.kind = 'agent_run' and v.status = 'completed' then v.input_tokens + v.output_tokens end
@@ -99,7 +102,7 @@ begin
   insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                          reference, created_at)
   select i.organization_id, i.audit_id, 'usd_micros', held_by[i.ordinality], paid_to[i.ordinality],
-         posted[i.ordinality], 'invocation', i.hold_id, i.id::text, moment
+         posted[i.ordinality], 'invocation', i.id, i.id::text, moment
     from unnest(items) with ordinality as i where posted[i.ordinality] > 0;
 
   insert into outbox_events (organization_id, id, topic, payload, created_at)
@@ -199,7 +202,7 @@ begin
                    sum(h.amount)::bigint as amount, sum(h.posted_runs)::bigint as posted_runs,
                    sum(h.posted_tokens)::bigint as posted_tokens, sum(h.posted_amount)::bigint as posted_amount
               from unnest(items) with ordinality as i
-              join holds h on h.organization_id = i.organization_id and h.id = i.hold_id
+              join holds h on h.organization_id = i.organization_id and h.id = i.id
              cross join lateral unnest(h.budget_ids) as u (budget_id)
               join budgets w on w.organization_id = h.organization_id and w.id = u.budget_id
              where outcomes[i.ordinality] = 'ok' and w.id = any (later) and w.unit <> 'requests'

@@ -3,7 +3,6 @@
 create or replace function invocations_settle_one(
   organization uuid,
   invocation uuid,
-  hold uuid,
   status text,
   decision text,
   error_code text,
@@ -41,19 +40,18 @@ as $$
 declare
   moment timestamptz := clock_timestamp();
   closed record;
-  ended record;
 begin
   update holds h
      set state = case when cost > 0 or status = 'completed' then 'posted' else 'voided' end,
          posted_amount = least(cost, h.amount), posted_tokens = least(input_tokens + output_tokens, h.tokens),
          posted_runs = case when status = 'completed' then 1 else 0 end, closed_at = moment
-   where h.organization_id = organization and h.id = hold and h.closed_at is null
+   where h.organization_id = organization and h.id = invocation and h.closed_at is null
   returning h.debit_account_id, h.credit_account_id, h.amount, h.posted_amount, h.tokens, h.posted_tokens,
-            h.posted_runs, h.budget_ids, h.created_at
+            h.posted_runs, h.budget_ids, h.created_at, h.details
     into closed;
   if not found then
     return (invocations_settle(
-      array[row(organization, invocation, hold, status, decision, error_code, provider, model, input_tokens,
+      array[row(organization, invocation, status, decision, error_code, provider, model, input_tokens,
                 output_tokens, cost, latency, first_token, findings, input_hash, output_hash, audit_entry, audit_chain,
                 audit_body, audit_action, audit_actor, event_payload, run_agent, requested_model, cached_tokens,
                 reasoning_tokens, cache_hit, cache_savings, raw_cost, policy_decision, context)::invocation_settlement],
@@ -61,24 +59,22 @@ begin
   end if;
 
   -- What the locks below need not protect comes before them: they stay until this is on disk.
-  update invocations v
-     set status = status, decision = decision, error_code = error_code, provider = provider, model = model,
-         input_tokens = input_tokens, output_tokens = output_tokens, cost_micros = closed.posted_amount,
-         latency_ms = latency, first_token_ms = first_token, findings = findings::jsonb, input_hash = input_hash,
-         output_hash = output_hash, audit_id = audit_entry, finished_at = moment,
-         requested_model = left(requested_model, 256), cached_tokens = cached_tokens,
-         reasoning_tokens = reasoning_tokens, cache_hit = cache_hit, cache_savings_micros = cache_savings,
-         raw_cost_micros = raw_cost, decision_id = policy_decision, context = context::jsonb
-   where v.organization_id = organization and v.id = invocation
-  returning coalesce(v.requested_model, v.target_name) as requested, v.virtual_key_id,
-            case when v.kind = 'agent_run' and v.status = 'completed' then v.input_tokens + v.output_tokens end
-              as run_tokens
-    into ended;
+  insert into invocations (organization_id, id, hold_id, kind, target_kind, target_name, subject, membership_id,
+                           virtual_key_id, session_name, status, decision, error_code, provider, model, input_tokens,
+                           output_tokens, cost_micros, latency_ms, first_token_ms, findings, input_hash, output_hash,
+                           audit_id, finished_at, requested_model, cached_tokens, reasoning_tokens, cache_hit,
+                           cache_savings_micros, raw_cost_micros, decision_id, context)
+  values (organization, invocation, invocation, closed.details ->> 'kind', closed.details ->> 'target_kind',
+          closed.details ->> 'target_name', closed.details ->> 'subject', (closed.details ->> 'membership_id')::uuid,
+          (closed.details ->> 'virtual_key_id')::uuid, closed.details ->> 'session_name', status, decision, error_code,
+          provider, model, input_tokens, output_tokens, closed.posted_amount, latency, first_token, findings::jsonb,
+          input_hash, output_hash, audit_entry, moment, left(requested_model, 256), cached_tokens, reasoning_tokens,
+          cache_hit, cache_savings, raw_cost, policy_decision, context::jsonb);
   if closed.posted_amount > 0 then
     insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                            reference, created_at)
     values (organization, audit_entry, 'usd_micros', closed.debit_account_id, closed.credit_account_id,
-            closed.posted_amount, 'invocation', hold, invocation::text, moment);
+            closed.posted_amount, 'invocation', invocation, invocation::text, moment);
   end if;
   insert into outbox_events (organization_id, id, topic, payload, created_at)
   values (organization, audit_entry, topic, event_payload::jsonb, moment);
@@ -105,8 +101,11 @@ begin
    where b.organization_id = organization and b.id = any (closed.budget_ids)
      -- A limit per minute has forgotten what an earlier window admitted.
      and (b.period <> 'minute' or b.period_start <= closed.created_at);
-  perform invocations_count_trace(organization, invocation, status, decision, ended.requested, model,
-                                  ended.virtual_key_id, ended.run_tokens);
+  perform invocations_count_trace(organization, invocation, status, decision,
+                                  coalesce(requested_model, closed.details ->> 'target_name'), model,
+                                  (closed.details ->> 'virtual_key_id')::uuid,
+                                  case when closed.details ->> 'kind' = 'agent_run' and status = 'completed'
+                                       then input_tokens + output_tokens end);
   if run_agent is not null then
     insert into run_counts as c (organization_id, agent_id, runs) values (organization, run_agent, 1)
     on conflict (organization_id, agent_id) do update set runs = c.runs + 1;

@@ -1,5 +1,6 @@
 -- The list of traces. A trace is an invocation whose id lies within the bounds and which has what each `wanted` argument
--- says (null: anything); one under way counts as BYPASS.
+-- says (null: anything); one under way counts as BYPASS. `under_way` are the ids of those that have no row yet, as far as
+-- they are wanted.
 --
 -- Bounds are milliseconds of the Unix epoch, which ids begin with: from <= id < until.
 
@@ -28,31 +29,6 @@ $$ select (wanted_decision is null or c.decision = wanted_decision)
       and (wanted_status is null or c.status = wanted_status)
       and (wanted_key is null or c.virtual_key_id = wanted_key) $$;
 
--- The invocations of an organisation that are under way. These have an open hold, and nothing else has; few do. They are
--- looked for among the open holds of all organisations, which have an index of their own, and not by the organisation,
--- whose closed ones are many: hence the comparison that no index answers, and the role that sees all.
-create or replace function invocations_under_way(organization uuid) returns setof invocations
-language plpgsql stable security definer
-set search_path = pg_catalog, public
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-begin
-  if current_setting('role') <> 'bailiwick_system' and organization is distinct from bailiwick_organization() then
-    raise exception 'the transaction is not that of organisation %', organization using errcode = 'insufficient_privilege';
-  end if;
-  return query
-  select v.* from holds h
-    join invocations v on v.organization_id = h.organization_id
-                      and v.id = case h.kind when 'invocation' then h.reference::uuid end
-   where h.state = 'open' and (h.organization_id = organization) is true;
-end $$;
-alter function invocations_under_way owner to bailiwick_system;
-revoke execute on function invocations_under_way from public;
-grant execute on function invocations_under_way to bailiwick_app, bailiwick_system;
-
 -- The traces within bounds that lie in one hour, as far as `trace_counts` lists them, and of `under_way`.
 create or replace function invocations_listed(
   organization uuid, from_ms bigint, until_ms bigint,
@@ -67,11 +43,12 @@ $$ select l.id
            select u.id from unnest(under_way) as u (id)) as l
     where l.id >= invocations_first_id(from_ms) and l.id < invocations_first_id(until_ms) $$;
 
--- How many traces lie within bounds, by the rows. Planned at each call, so that an index alone answers where nothing but
--- bounds is wanted.
+-- How many traces lie within bounds, by the rows and of `under_way`. Planned at each call, so that an index alone answers
+-- where nothing but bounds is wanted.
+drop function if exists invocations_count_between(uuid, bigint, bigint, text, text, text, uuid);
 create or replace function invocations_count_between(
   organization uuid, from_ms bigint, until_ms bigint,
-  wanted_decision text, wanted_model text, wanted_status text, wanted_key uuid
+  wanted_decision text, wanted_model text, wanted_status text, wanted_key uuid, under_way uuid[]
 ) returns bigint
 language plpgsql stable
 set plan_cache_mode = force_custom_plan
@@ -81,41 +58,55 @@ begin
   return (select count(*) from invocations v
            where v.organization_id = organization
              and v.id >= invocations_first_id(from_ms) and v.id < invocations_first_id(until_ms)
-             and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key));
+             and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key))
+         + (select count(*) from unnest(under_way) as u (id)
+             where u.id >= invocations_first_id(from_ms) and u.id < invocations_first_id(until_ms));
 end $$;
 
--- Some of the `traces` that lie within bounds, newest first, by the rows: from the nearer end.
+-- Some of the `traces` that lie within bounds, newest first, by the rows and of `under_way`: from the nearer end.
+drop function if exists invocations_read(uuid, bigint, bigint, text, text, text, uuid, bigint, bigint, bigint);
 create or replace function invocations_read(
   organization uuid, from_ms bigint, until_ms bigint,
-  wanted_decision text, wanted_model text, wanted_status text, wanted_key uuid,
+  wanted_decision text, wanted_model text, wanted_status text, wanted_key uuid, under_way uuid[],
   traces bigint, skipped bigint, at_most bigint
 ) returns uuid[]
 language plpgsql stable
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 as $$
+declare
+  first_id constant uuid := invocations_first_id(from_ms);
+  end_id constant uuid := invocations_first_id(until_ms);
 begin
   if skipped <= traces / 2 then
     return array(
-      select v.id from invocations v
-       where v.organization_id = organization
-         and v.id >= invocations_first_id(from_ms) and v.id < invocations_first_id(until_ms)
-         and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key)
-       order by v.id desc offset skipped limit at_most);
+      select l.id
+        from ((select v.id from invocations v
+                where v.organization_id = organization and v.id >= first_id and v.id < end_id
+                  and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key)
+                order by v.id desc limit skipped + at_most)
+              union all
+              (select u.id from unnest(under_way) as u (id) where u.id >= first_id and u.id < end_id
+                order by u.id desc)) as l
+       order by l.id desc offset skipped limit at_most);
   end if;
   return array(
     select l.id
-      from (select v.id from invocations v
-             where v.organization_id = organization
-               and v.id >= invocations_first_id(from_ms) and v.id < invocations_first_id(until_ms)
-               and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key)
-             order by v.id offset greatest(traces - skipped - at_most, 0) limit least(traces - skipped, at_most)) as l
+      from (select l.id
+              from ((select v.id from invocations v
+                      where v.organization_id = organization and v.id >= first_id and v.id < end_id
+                        and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key)
+                      order by v.id limit traces - skipped)
+                    union all
+                    (select u.id from unnest(under_way) as u (id) where u.id >= first_id and u.id < end_id
+                      order by u.id)) as l
+             order by l.id offset greatest(traces - skipped - at_most, 0) limit least(traces - skipped, at_most)) as l
      order by l.id desc);
 end $$;
 
 -- How many traces began in each hour within the bounds, newest first, and whether all of them are listed; hours without
--- any are left out. Whole hours come from `trace_counts` and from `under_way` (the invocations under way, as far as they
--- are wanted); those that a bound cuts from their lists, else from the rows.
+-- any are left out. Whole hours come from `trace_counts` and from `under_way`; those that a bound cuts from their lists,
+-- else from the rows.
 drop function if exists invocations_trace_hours(uuid, bigint, bigint, text, text, text, uuid, integer[]);
 create or replace function invocations_trace_hours(
   organization uuid, from_ms bigint, until_ms bigint,
@@ -149,7 +140,7 @@ begin
                                   wanted_key, under_way);
       else
         traces := invocations_count_between(organization, bounds[i][1], bounds[i][2], wanted_decision, wanted_model,
-                                            wanted_status, wanted_key);
+                                            wanted_status, wanted_key, under_way);
       end if;
       if traces > 0 then
         return next;
@@ -170,10 +161,11 @@ begin
   end loop;
 end $$;
 
--- One page of a session's traces, by its own index; planned at each call, as above.
+-- One page of a session's traces, by its own index and of `under_way`; planned at each call, as above.
+drop function if exists invocations_session_page(uuid, bigint, bigint, text, text, text, uuid, text, bigint, integer);
 create or replace function invocations_session_page(
   organization uuid, from_ms bigint, until_ms bigint,
-  wanted_decision text, wanted_model text, wanted_status text, wanted_key uuid, wanted_session text,
+  wanted_decision text, wanted_model text, wanted_status text, wanted_key uuid, wanted_session text, under_way uuid[],
   skipped bigint, at_most integer,
   out total bigint, out ids uuid[]
 )
@@ -182,17 +174,23 @@ set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 as $$
 #variable_conflict use_column
+declare
+  first_id constant uuid := invocations_first_id(from_ms);
+  end_id constant uuid := invocations_first_id(until_ms);
 begin
-  select count(*) into total from invocations v
-   where v.organization_id = organization and v.session_name = wanted_session
-     and v.id >= invocations_first_id(from_ms) and v.id < invocations_first_id(until_ms)
+  select count(*) + coalesce(cardinality(under_way), 0) into total from invocations v
+   where v.organization_id = organization and v.session_name = wanted_session and v.id >= first_id and v.id < end_id
      and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key);
   ids := array(
-    select v.id from invocations v
-     where v.organization_id = organization and v.session_name = wanted_session
-       and v.id >= invocations_first_id(from_ms) and v.id < invocations_first_id(until_ms)
-       and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key)
-     order by v.id desc offset skipped limit at_most);
+    select l.id
+      from ((select v.id from invocations v
+              where v.organization_id = organization and v.session_name = wanted_session
+                and v.id >= first_id and v.id < end_id
+                and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key)
+              order by v.id desc limit skipped + at_most)
+            union all
+            (select u.id from unnest(under_way) as u (id) order by u.id desc)) as l
+     order by l.id desc offset skipped limit at_most);
 end $$;
 
 -- One page, newest first: how many traces match in all, and the ids of the page. Whole days are counted by their counts,
@@ -227,18 +225,19 @@ begin
     return;
   end if;
 
-  if wanted_session is not null then
-    select s.total, s.ids into total, ids
-      from invocations_session_page(organization, from_ms, until_ms, wanted_decision, wanted_model, wanted_status,
-                                    wanted_key, wanted_session, skipped, at_most) as s;
-    return;
-  end if;
-
   if coalesce(wanted_decision, 'BYPASS') = 'BYPASS' and coalesce(wanted_status, 'started') = 'started' then
     under_way := array(
       select v.id from invocations_under_way(organization) v
        where v.id >= invocations_first_id(from_ms) and v.id < invocations_first_id(until_ms)
+         and (wanted_session is null or v.session_name = wanted_session)
          and invocations_has(v, wanted_decision, wanted_model, wanted_status, wanted_key));
+  end if;
+
+  if wanted_session is not null then
+    select s.total, s.ids into total, ids
+      from invocations_session_page(organization, from_ms, until_ms, wanted_decision, wanted_model, wanted_status,
+                                    wanted_key, wanted_session, under_way, skipped, at_most) as s;
+    return;
   end if;
 
   for part in
@@ -280,7 +279,7 @@ begin
              order by l.id desc offset skipped limit at_most - cardinality(ids));
         else
           ids := ids || invocations_read(organization, of_hour.from_ms, of_hour.until_ms, wanted_decision, wanted_model,
-                                         wanted_status, wanted_key, of_hour.traces, skipped,
+                                         wanted_status, wanted_key, under_way, of_hour.traces, skipped,
                                          at_most - cardinality(ids));
         end if;
         skipped := 0;
