@@ -15,8 +15,9 @@ from sqlalchemy import text
 from bailiwick.billing.periods import Period
 from bailiwick.billing.usage import usage_in
 from bailiwick.identity import Caller, Credential
-from bailiwick.invocations import Decision, Trace, TraceStatus, list_traces, utility
+from bailiwick.invocations import Decision, Trace, TraceStatus, get_trace, list_traces, utility
 from bailiwick.invocations.batches import write
+from bailiwick.invocations.errors import TraceNotFound
 from bailiwick.invocations.refusals import Refusal
 from bailiwick.kernel import ids
 from bailiwick.kernel.cross_tenant import CrossTenantUse
@@ -170,6 +171,29 @@ async def test_every_page_and_total_is_that_of_the_rows(db: Database, seed: int)
         listed = (await session.scalars(text("select cardinality(ids) from trace_counts where span_hours = 1"))).all()
         assert None in listed  # too many
         assert sum(count is not None for count in listed) > 100
+
+
+async def test_a_trace_is_found_by_its_id_whether_it_has_ended_or_not_and_by_its_organisation_alone(
+    db: Database,
+) -> None:
+    chance = random.Random(3)
+    mine, other = ids.uuid7(), ids.uuid7()
+    rows = [a_row(chance, mine) for _ in range(60)]
+    await store(rows)
+    assert {"started", "completed", "lost"} <= {row["status"] for row in rows}
+    for row in rows:
+        name = ids.encode(ids.Prefix.TRACE, row["id"])
+        trace = await get_trace(mine, name)
+        used = {"input_tokens": 0, "output_tokens": 0} if row["status"] == "started" else {}
+        assert {member: getattr(trace, member) for member in row} == row | used
+        with pytest.raises(TraceNotFound):
+            await get_trace(other, name)
+        async with tenant_transaction(other) as session:  # as another organisation's caller
+            found = await session.scalars(
+                text("select id from invocations_found(:mine, cast(:ids as uuid[]))"),
+                {"mine": mine, "ids": [row["id"]]},
+            )
+            assert found.all() == []
 
 
 @pytest.mark.parametrize("seed", range(3))
