@@ -74,7 +74,8 @@ class World(msgspec.Struct, frozen=True):
 
     async def statuses(self) -> list[str]:
         rows = await self.tenant.rows(
-            "select status from invocations where organization_id = :organization order by id"
+            "select id, status from invocations where organization_id = :organization union all"
+            " select id, 'started' from holds where organization_id = :organization and state = 'open' order by id"
         )
         return [row["status"] for row in rows]
 

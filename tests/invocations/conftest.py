@@ -70,7 +70,7 @@ class Tenant(msgspec.Struct, frozen=True):
         return account.balance, account.held
 
     async def last(self) -> Any:
-        """Its latest invocation."""
+        """Its latest invocation that has ended."""
         return (
             await self.rows("select * from invocations where organization_id = :organization order by id desc limit 1")
         )[0]

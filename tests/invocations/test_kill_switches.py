@@ -71,7 +71,8 @@ async def test_a_stream_whose_reader_stands_still_is_cut_and_settled_all_the_sam
         pipeline.kill_switches.hear(HEARD)
         await asyncio.wait_for(model.disconnected.wait(), 5)
         async with asyncio.timeout(10):
-            while (await tenant.last())["status"] == "started":  # noqa: ASYNC110
+            held = "select 1 from holds where organization_id = :organization and state = 'open'"
+            while await tenant.rows(held):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         cost = await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH")
         rest = EventParser().feed(b"".join([content async for content in stream]))

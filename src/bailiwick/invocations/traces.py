@@ -8,8 +8,9 @@ from enum import StrEnum
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select, text
+from sqlalchemy import ARRAY, Uuid, bindparam, column, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from bailiwick.invocations.errors import TraceNotFound
 from bailiwick.invocations.requests import Decision
@@ -57,8 +58,12 @@ _PAGE = text(
     "  :session_name, :skipped, :at_most) as page"
     " left join lateral unnest(page.ids) with ordinality as place (trace_id, number) on true order by place.number"
 )
-_FOUND = select(Invocation).from_statement(
-    text("select * from invocations_found(:organization_id, cast(:wanted as uuid[]))")
+_FOUND = aliased(
+    Invocation,
+    func.invocations_found(bindparam("organization_id", type_=Uuid), bindparam("wanted", type_=ARRAY(Uuid)))
+    .table_valued(*(column(of_table.name, of_table.type) for of_table in Invocation.__table__.columns))
+    .alias("found"),
+    adapt_on_names=True,
 )
 # Rules of governance-semantics.md section 6. A model counts as dear from what the call itself cost: 4 USD for a
 # million tokens, in and out together, is more than any economy model asks.
@@ -126,7 +131,7 @@ async def get_trace(organization_id: UUID, trace_id: str) -> Invocation:
 
 async def _found(session: AsyncSession, organization_id: UUID, wanted: Sequence[UUID]) -> dict[UUID, Invocation]:
     parameters = {"organization_id": organization_id, "wanted": wanted}
-    return {trace.id: trace for trace in await session.scalars(_FOUND, parameters)}
+    return {trace.id: trace for trace in await session.scalars(select(_FOUND), parameters)}
 
 
 def requested_model(trace: Invocation) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from bailiwick.kernel.ids import Prefix, decode
 from tests.api.accounts import Account
 from tests.api.conftest import Rows
+from tests.api.model_servers import until
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 SECRET = "AKIAIOSFODNN7EXAMPLQ"
@@ -19,11 +20,10 @@ def chat(text: str = "Hi", **more: Any) -> dict[str, Any]:
 
 
 def last(rows: Rows, account: Account) -> dict[str, Any]:
-    """The account's latest trace."""
-    return rows.all(
-        "select * from invocations where organization_id = %s order by id desc limit 1",
-        decode(Prefix.ORGANIZATION, account.workspace_id),
-    )[0]
+    """The account's latest call, when it is over."""
+    organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
+    until(lambda: not rows.all("select 1 from holds where organization_id = %s and state = 'open'", organization_id))
+    return rows.all("select * from invocations where organization_id = %s order by id desc limit 1", organization_id)[0]
 
 
 def books_are_right(rows: Rows, account: Account) -> None:

@@ -40,11 +40,18 @@ alter function invocations_under_way owner to bailiwick_system;
 revoke execute on function invocations_under_way from public;
 grant execute on function invocations_under_way to bailiwick_app, bailiwick_system;
 
--- Invocations by their ids, those under way among them.
+-- Invocations by their ids, those under way among them. Of one snapshot, so that each is found as one of the two.
 create or replace function invocations_found(organization uuid, wanted uuid[]) returns setof invocations
-language sql stable as
-$$ select v.* from invocations v where v.organization_id = organization and v.id = any (wanted)
-   union all
-   select v.* from holds h cross join lateral invocations_started(h) as v
-    where h.organization_id = organization and h.id = any (wanted) $$;
+language plpgsql stable as $$
+declare
+  ended bigint;
+begin
+  return query select v.* from invocations v where v.organization_id = organization and v.id = any (wanted);
+  get diagnostics ended = row_count;
+  if ended < cardinality(wanted) then
+    return query
+    select v.* from holds h cross join lateral invocations_started(h) as v
+     where h.organization_id = organization and h.id = any (wanted);
+  end if;
+end $$;
 grant execute on function invocations_found to bailiwick_app;
