@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +64,44 @@ def test_mask_names_the_category_and_takes_findings_in_any_order() -> None:
     findings = [Finding("SSN", Category.PII, 6, 2, 1.0), Finding("API_KEY", Category.SECRET, 0, 3, 1.0)]
     assert mask("abc - 12.", findings) == "[REDACTED_SECRET] - [REDACTED_PII]."
     assert mask("plain", []) == "plain"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"ssn": 536228726, "name": "x"},
+        {"name": "x", "ssn": 536228726},
+        {"people": [{"ssn": 536228726}, {"ssn": 536228727}], "ok": True},
+        {"arguments": json.dumps({"ssn": 536228726, "inner": json.dumps({"ssn": 536228727})})},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_number_of_json_is_masked_as_a_string_so_that_it_stays_json(value: object, indent: int | None) -> None:
+    text = json.dumps(value, indent=indent)
+    masked = mask(text, scan(text))
+    assert "53622872" not in masked
+
+    def unwrapped(part: object) -> object:
+        match part:
+            case dict():
+                return {key: unwrapped(inner) for key, inner in part.items()}
+            case list():
+                return [unwrapped(inner) for inner in part]
+            case str() if part.startswith("{"):
+                return unwrapped(json.loads(part))
+            case 536228726 | 536228727:
+                return "[REDACTED_PII]"
+            case _:
+                return part
+
+    assert unwrapped(json.loads(masked)) == unwrapped(value)
+    for size in (1, 7, 400):
+        assert _streamed(text + " " * 300, [size])[0] == masked + " " * 300
+
+
+def test_a_number_that_is_no_json_gets_no_quotes() -> None:
+    for text in ("My SSN: 536228726, you know", '"ssn" 536228726}', '"ssn": 536228726 or so', "{ssn: 536228726}"):
+        assert '"[' not in mask(text, scan(text))
 
 
 def test_known_value_in_any_surroundings_is_found() -> None:

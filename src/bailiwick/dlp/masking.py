@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from bailiwick.dlp.engine import scan
@@ -16,14 +17,19 @@ _CONTEXT = 128
 """Code points before the held text that are scanned again, as words before a value tell what it is."""
 _RUN_MAX = 16_384
 """Code points of one unbroken secret that are swallowed before reading goes on."""
+_MEMBER_SPACE = 24
+"""Code points between the key of a JSON object's member and its value."""
+_MEMBER_KEY = re.compile(r'(\\*")\s*:\s*\Z')
+_MEMBER_END = re.compile(r"\s*[,}]")
 
 
 def mask(text: str, findings: Iterable[Finding]) -> str:
-    """The text with each finding replaced by `[REDACTED_<CATEGORY>]`. Findings may not overlap."""
+    """The text with each finding replaced by `[REDACTED_<CATEGORY>]`, in quotes where it was a number of a JSON object.
+    Findings may not overlap."""
     pieces: list[str] = []
     position = 0
     for finding in sorted(findings, key=_offset):
-        pieces += (text[position : finding.offset], _mark(finding.category))
+        pieces += (text[position : finding.offset], _mark(finding, text))
         position = finding.end
     pieces.append(text[position:])
     return "".join(pieces)
@@ -33,8 +39,13 @@ def _offset(finding: Finding) -> int:
     return finding.offset
 
 
-def _mark(category: Category) -> str:
-    return f"[REDACTED_{category.value}]"
+def _mark(finding: Finding, text: str) -> str:
+    mark = f"[REDACTED_{finding.category.value}]"
+    if not text[finding.offset : finding.end].isdecimal() or not _MEMBER_END.match(text, finding.end):
+        return mark
+    # JSON within a string of JSON has its quotes escaped, however often.
+    key = _MEMBER_KEY.search(text, max(0, finding.offset - _MEMBER_SPACE), finding.offset)
+    return f"{key[1]}{mark}{key[1]}" if key else mark
 
 
 class StreamMasker:
@@ -109,7 +120,7 @@ class StreamMasker:
             if not self._masks(finding):
                 self._note(finding, self._given_out + finding.offset - before)
                 continue
-            pieces += (window[position:start], _mark(finding.category))
+            pieces += (window[position:start], _mark(finding, whole))
             position = end
             cut = max(cut, end)
             self.findings.append(

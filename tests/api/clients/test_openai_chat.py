@@ -282,6 +282,18 @@ async def test_structured_output(openai: Any, provider: ModelServer) -> None:
     assert final.choices[0].message.parsed == SOLUTION
 
 
+async def test_structured_output_with_a_number_that_is_masked(openai: Any, provider: ModelServer) -> None:
+    text = json.dumps({"ssn": 536228726, "result": "8"})
+    asked = {**ASKED, "response_format": {"type": "json_object"}}
+    provider.answer = answering(completion(text))
+    got = await settled(openai.chat.completions.create(**asked))
+    assert json.loads(got.choices[0].message.content) == {"ssn": "[REDACTED_PII]", "result": "8"}
+    provider.answer = sent(*chunks(text))
+    got = await all_of(openai.chat.completions.create(**asked, stream=True))
+    streamed = "".join(one.choices[0].delta.content or "" for one in got if one.choices)
+    assert json.loads(streamed) == {"ssn": "[REDACTED_PII]", "result": "8"}
+
+
 async def test_a_refusal(openai: Any, provider: ModelServer) -> None:
     provider.answer = answering(completion(None, refusal="I cannot."))
     got = await settled(openai.chat.completions.parse(**ASKED, response_format=Solution))
