@@ -41,9 +41,16 @@ class Gateway(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def running_gateway(
-    server_url: str, template_database: str, folder: Path, write_models: Callable[[Path, str], Path], *, workers: int
+    server_url: str,
+    template_database: str,
+    folder: Path,
+    write_models: Callable[[Path, str], Path],
+    *,
+    workers: int,
+    **settings: str,
 ) -> Iterator[Gateway]:
-    """A server on a database of its own. `write_models` writes the model list of a model server's URL into a folder."""
+    """A server on a database of its own. `write_models` writes the model list of a model server's URL into a folder;
+    `settings` are as in `running_server`."""
     database_url = clone(server_url, template_database)
     with (
         model_server() as model,
@@ -53,6 +60,7 @@ def running_gateway(
             workers=workers,
             models=str(write_models(folder, model.base_url)),
             outbound_allowed_hosts='["127.0.0.1"]',
+            **settings,
         ) as server,
         contract_client(server) as client,
     ):

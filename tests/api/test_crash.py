@@ -260,7 +260,8 @@ async def test_a_run_that_takes_longer_than_the_stop_may_is_not_charged(
         tasks = await in_flight(world, client, 2)
         world.server.process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(world.server.process.wait, 40)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for answer in await asyncio.gather(*tasks):
+            assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE"), answer.text
         report = await ledger.check()
         assert report.clean, report.problems
         # Settled, or left for the sweeper; never charged, never both.

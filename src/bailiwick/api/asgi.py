@@ -10,7 +10,7 @@ from litestar.types import Receive, Scope, Send
 
 from bailiwick.api.errors import HttpRefused
 from bailiwick.kernel.disconnect import EXTENSION, Disconnect
-from bailiwick.kernel.errors import InvalidInput
+from bailiwick.kernel.errors import InvalidInput, Unavailable
 
 Headers = Sequence[tuple[bytes, bytes]]
 Result = TypeVar("Result")
@@ -58,6 +58,11 @@ def is_being_cancelled() -> bool:
     """Whether somebody cancels the present task, as against work in it that was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def stopping() -> Unavailable:
+    """What a caller is told whose call the server has waited for long enough, and cancels because it stops."""
+    return Unavailable("The server is stopping; please try again.")
 
 
 async def send_whole(send: Send, status: int, headers: Headers, content: bytes = b"") -> None:

@@ -89,15 +89,17 @@ async def run_agent(runs: AgentRuns, scope: Scope, receive: Receive, send: Send)
     if scope.get("method") == "OPTIONS":
         await asgi.send_whole(send, 204, [(b"allow", _ALLOW.encode())])
         return
+    error: BailiwickError
     try:
         content = await _run(runs, scope, receive)
     except asyncio.CancelledError:
-        if asgi.is_being_cancelled():
-            raise
-        return  # the caller has gone; nobody is there to be answered
+        if not asgi.is_being_cancelled():
+            return  # the caller has gone; nobody is there to be answered
+        error = asgi.stopping()
     except Exception as raised:
-        error: BailiwickError = as_domain_error(raised)
-        headers = [_JSON_HEADER, *HOSTED_AGENTS.headers(error)]
-        await asgi.send_whole(send, error.status, headers, _encoder.encode(HOSTED_AGENTS.body(error)))
+        error = as_domain_error(raised)
+    else:
+        await asgi.send_whole(send, 200, [_JSON_HEADER], content)
         return
-    await asgi.send_whole(send, 200, [_JSON_HEADER], content)
+    headers = [_JSON_HEADER, *HOSTED_AGENTS.headers(error)]
+    await asgi.send_whole(send, error.status, headers, _encoder.encode(HOSTED_AGENTS.body(error)))

@@ -76,6 +76,8 @@ class _Exchange:
         self.refused_as: UUID | None = None
         self.from_cache: bool | None = None
         self.has_begun = False
+        self.is_told = False
+        """Whether the caller of a stream was told that the server stops."""
         self.answer_headers: list[tuple[bytes, bytes]] = []
 
     async def answer(self, calls: ModelCalls) -> None:
@@ -188,13 +190,20 @@ class _Exchange:
         try:
             async for content in events:
                 await asgi.send_piece(self.send, content)
+        except asyncio.CancelledError:
+            await self._end_with(asgi.stopping())  # when it is the caller who has gone, nobody reads it
+            await asgi.send_piece(self.send, b"", more=False)
+            self.is_told = True
+            raise
         except Exception as raised:  # the status has gone out: the stream itself has to tell
-            error = as_domain_error(raised)
-            body = error.body if isinstance(error, ProviderRefused) else None
-            ending = stream_error(
-                self.endpoint.dialect, error.status, PROVIDER.code(error.code), error.message, provider_body=body
-            )
-            await asgi.send_piece(self.send, ending)
+            await self._end_with(as_domain_error(raised))
+
+    async def _end_with(self, error: BailiwickError) -> None:
+        body = error.body if isinstance(error, ProviderRefused) else None
+        ending = stream_error(
+            self.endpoint.dialect, error.status, PROVIDER.code(error.code), error.message, provider_body=body
+        )
+        await asgi.send_piece(self.send, ending)
 
     async def refuse(self, error: BailiwickError) -> None:
         """Renders an error before the first byte."""
@@ -236,9 +245,12 @@ async def call_model(endpoint: Endpoint, calls: ModelCalls, scope: Scope, receiv
     try:
         await exchange.answer(calls)
     except asyncio.CancelledError:
-        if asgi.is_being_cancelled():
+        if not asgi.is_being_cancelled():
+            return  # the caller has gone; nobody is there to be answered
+        if not exchange.has_begun:
+            await exchange.refuse(asgi.stopping())
+        elif not exchange.is_told:
             raise
-        return  # the caller has gone; nobody is there to be answered
     except Exception as raised:
         error = as_domain_error(raised)
         if exchange.has_begun:
