@@ -20,12 +20,9 @@ from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import system_transaction, tenant_transaction
 
 _OTHER_COLUMNS = text(
-    "select sequence, id from audit_entries"
-    " where organization_id = :organization_id and sequence between :first and :last"
-    " and (action, actor, agent_id) is distinct from"
-    " (case chain when 'activity' then body::json ->> 'action' end,"
-    " case chain when 'activity' then body::json ->> 'actor' end,"
-    " case chain when 'runs' then body::json ->> 'agent_id' end) order by sequence limit 1"
+    "select e.sequence, e.id from audit_entries e cross join lateral audit_found_by(e.chain, e.body) as f"
+    " where e.organization_id = :organization_id and e.sequence between :first and :last"
+    " and (e.action, e.actor, e.agent_id) is distinct from (f.action, f.actor, f.agent_id) order by e.sequence limit 1"
 )
 
 

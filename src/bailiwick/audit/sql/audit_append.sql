@@ -1,8 +1,14 @@
+-- What an entry is found by: the members of its body of that name.
+create or replace function audit_found_by(chain text, body text, out action text, out actor text, out agent_id text)
+language sql immutable parallel safe as
+$$ select case chain when 'activity' then body::json ->> 'action' end,
+          case chain when 'activity' then body::json ->> 'actor' end,
+          case chain when 'runs' then body::json ->> 'agent_id' end $$;
+
 -- Appends entries to the logs of one or more organisations, in the order given. One call for a whole batch.
 --
 -- The arrays run side by side: organisation, UUIDv7 of the entry, chain ('runs' or 'activity'), body (canonical JSON), and
--- what the entry is found by, which are the body's members of that name: of an activity its action and actor, of a run
--- its agent. Each entry gets the next sequence of its organisation and
+-- what the entry is found by (`audit_found_by`). Each entry gets the next sequence of its organisation and
 --   row_hash = SHA-256(prev_hash as hex text || body),   prev_hash = the row_hash before it in its chain, or zeros.
 -- The heads stay locked until the caller's transaction ends, so appending comes last in it. They are locked, or
 -- made, in the order of organisations, so that two batches cannot wait for each other.
@@ -67,14 +73,10 @@ end $$;
 create or replace function audit_append(
   organization_ids uuid[], entry_ids uuid[], chains text[], bodies text[]
 ) returns void language sql set search_path = pg_catalog, public as $$
-  select audit_append(
-    organization_ids, entry_ids, chains, bodies,
-    array(select case e.chain when 'activity' then e.body::json ->> 'action' end
-            from unnest(chains, bodies) with ordinality as e (chain, body, place) order by e.place),
-    array(select case e.chain when 'activity' then e.body::json ->> 'actor' end
-            from unnest(chains, bodies) with ordinality as e (chain, body, place) order by e.place),
-    array(select case e.chain when 'runs' then e.body::json ->> 'agent_id' end
-            from unnest(chains, bodies) with ordinality as e (chain, body, place) order by e.place))
+  select audit_append(organization_ids, entry_ids, chains, bodies, array_agg(f.action order by e.place),
+                      array_agg(f.actor order by e.place), array_agg(f.agent_id order by e.place))
+    from unnest(chains, bodies) with ordinality as e (chain, body, place)
+   cross join lateral audit_found_by(e.chain, e.body) as f
 $$;
 alter function audit_append(uuid[], uuid[], text[], text[]) owner to bailiwick_system;
 alter function audit_append(uuid[], uuid[], text[], text[], text[], text[], text[]) owner to bailiwick_system;

@@ -6,8 +6,8 @@ begin
   if current_setting('role') <> 'bailiwick_system' and organization_id is distinct from bailiwick_organization() then
     raise exception 'the transaction is not that of organisation %', organization_id using errcode = 'insufficient_privilege';
   end if;
-  perform audit_append_one(organization_id, entry_id, 'activity', body, body::json ->> 'action', body::json ->> 'actor',
-                           null);
+  perform audit_append_one(organization_id, entry_id, 'activity', body, f.action, f.actor, f.agent_id)
+     from audit_found_by('activity', body) as f;
 end $$;
 alter function audit_append_activity(uuid, uuid, text) owner to bailiwick_system;
 revoke execute on function audit_append_activity(uuid, uuid, text) from public;
