@@ -279,6 +279,12 @@ async def test_a_signed_agreement_opens_the_regulated_verticals(
         await identity.touch_organization(session, tenant.organization_id, vertical="behavioral_health")
     with pytest.raises(BaaRequired):
         await runs.run(tenant.caller, TRIAGE, "Hello", None)
+    trace = await tenant.last()
+    assert (trace["kind"], trace["target_kind"], trace["target_name"]) == ("agent_run", "template", TRIAGE)
+    assert (trace["status"], trace["decision"], trace["error_code"]) == ("refused", "KILL", "BAA_REQUIRED")
+    with pytest.raises(BaaRequired):
+        await runs.run(tenant.caller, "no-such-agent", "Hello", None)
+    assert (await tenant.last())["id"] == trace["id"]
     async with tenant_transaction(tenant.organization_id) as session:
         await identity.touch_organization(session, tenant.organization_id, baa_signed_at=now())
     terms.forget(tenant.organization_id)

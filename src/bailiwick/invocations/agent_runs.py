@@ -16,9 +16,11 @@ from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import BaaRequired, TemplateNotFound, TenantNotFound
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.records import AGENT_RUN
+from bailiwick.invocations.refusals import Refusal
 from bailiwick.invocations.requests import Charge, InspectedText
 from bailiwick.invocations.terms import TermsCache
 from bailiwick.kernel.clock import now
+from bailiwick.kernel.ids import uuid7
 from bailiwick.registry import TemplateContext
 
 _REGULATED = frozenset({"healthcare", "behavioral_health"})
@@ -41,7 +43,7 @@ class AgentRuns(msgspec.Struct, frozen=True):
         InvocationBlocked, TargetUnavailable.
         """
         organization_id = caller.tenant
-        charge = await self._charge(organization_id)
+        charge = await self._charge(caller, agent_id)
         template = registry.TEMPLATES.get(agent_id)
         if template is None:
             raise TemplateNotFound
@@ -67,13 +69,15 @@ class AgentRuns(msgspec.Struct, frozen=True):
                 kind=AGENT_RUN,
                 target=target,
                 texts=texts,
-                charge=Charging(charge, partial(self._charge, organization_id)),
+                charge=Charging(charge, partial(self._charge, caller, agent_id)),
                 stale=self.terms.forget,
             )
         )
 
-    async def _charge(self, organization_id: UUID) -> Charge:
-        """Where a run's money comes from. Raises TenantNotFound and BaaRequired."""
+    async def _charge(self, caller: Caller, agent_id: str) -> Charge:
+        """Where a run's money comes from. Raises TenantNotFound, and BaaRequired once its trace is on disk; a run of an
+        agent that is not here leaves none."""
+        organization_id = caller.tenant
         terms = await self.terms.get(organization_id)
         if terms is not None and not _may_run(terms):
             # Admission corrects terms of yesterday that allow too much; a refusal comes before it, so look again.
@@ -82,6 +86,8 @@ class AgentRuns(msgspec.Struct, frozen=True):
         if terms is None or terms.key_id is None or terms.account_id is None:
             raise TenantNotFound
         if _needs_baa(terms):
+            if agent_id in registry.TEMPLATES:
+                await self._leave_trace(caller, agent_id, terms.key_id, BaaRequired.code)
             raise BaaRequired
         return Charge(
             organization_version=terms.organization_version,
@@ -90,6 +96,20 @@ class AgentRuns(msgspec.Struct, frozen=True):
             sink_account_id=terms.sink_account_id,
             budget_ids=(terms.runs_budget_id,),
         )
+
+    async def _leave_trace(self, caller: Caller, agent_id: str, key_id: UUID, error_code: str) -> None:
+        refusal = Refusal(
+            id=uuid7(),
+            caller=caller,
+            kind=AGENT_RUN,
+            target_kind="template",
+            target_name=agent_id,
+            virtual_key_id=key_id,
+            session_name=None,
+            error_code=error_code,
+            context=None,
+        )
+        await self.pipeline.refuse(refusal)
 
 
 def _needs_baa(terms: Terms) -> bool:
