@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from bailiwick.kernel.http_client import BrokenOff, NotConnected
-from bailiwick.kernel.outbound import AddressRefused, Outbound, StreamedAnswer
+from bailiwick.kernel.outbound import AddressRefused, Outbound, StreamedAnswer, is_public
 
 
 class Proxy:
@@ -74,3 +74,42 @@ async def test_a_proxy_that_is_not_there_is_no_connection() -> None:
     with pytest.raises(NotConnected):
         await post(outbound, "http://models.example/v1")
     await outbound.close()
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "①②⑦.0.0.1", "１２７.0.0.1", "127。0。0。1", "[::ffff:127.0.0.1]"]
+)
+async def test_no_spelling_of_a_private_address_is_called(proxy: Proxy, address: str, host: str) -> None:
+    outbound = Outbound()
+    url = address.replace("127.0.0.1", host)
+    with pytest.raises(AddressRefused):
+        await outbound.request("GET", url)
+    with pytest.raises(AddressRefused):
+        await post(outbound, url)
+    assert proxy.asked == []
+    await outbound.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700:4700::1111", True),
+        ("64:ff9b::808:808", True),
+        ("::ffff:8.8.8.8", True),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("::1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("fec0::1", False),  # site-local (RFC 3879)
+        ("::7f00:1", False),  # IPv4-compatible (RFC 4291, section 2.5.5.1)
+        ("::ffff:0:7f00:1", False),  # IPv4-translated (RFC 2765)
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::7f00:1", False),  # a network's own NAT64 (RFC 8215)
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_what_is_public(address: str, public: bool) -> None:
+    assert is_public(address) is public

@@ -21,11 +21,15 @@ import msgspec
 from aiohappyeyeballs import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from bailiwick.kernel.errors import InvalidInput, UpstreamFailed
 from bailiwick.kernel.http_client import BrokenOff, HttpClient, NotConnected, UnusableUrl
 
 Found = TypeVar("Found")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All that IANA has given out of IPv6 to be called; the rest is local, or embeds an IPv4 address in some older way."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class AddressRefused(InvalidInput):
@@ -70,10 +74,12 @@ def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if embedded is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+        if embedded is None and ip in _NAT64:
             embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public(str(embedded))
+        if ip not in _GLOBAL_UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -81,7 +87,9 @@ def is_public(address: str) -> bool:
 def _check(url: str, allowed: frozenset[str]) -> None:
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        # The host as the clients read it: they make ASCII of other digits and dots, so that a name becomes an address.
+        called = URL(url)
+        host, port = called.raw_host, called.explicit_port
     except ValueError:
         raise AddressRefused("this is not a URL") from None
     if parts.scheme not in ("http", "https") or not host:
