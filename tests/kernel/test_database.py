@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -59,3 +61,13 @@ async def test_the_application_role_cannot_leave_its_tenant_by_partition(db: Dat
     with pytest.raises(DBAPIError, match="permission denied"):
         async with tenant_transaction(uuid7()) as session:
             await session.execute(text("select * from outbox_events_default"))
+
+
+async def test_an_error_does_not_tell_what_was_to_be_written(db: Database) -> None:
+    with pytest.raises(DBAPIError, match="not-null") as raised:
+        async with system_transaction(CrossTenantUse.SIGN_UP) as session:
+            await session.execute(
+                text("insert into users (id, name, password_hash) values (:id, null, :hash)"),
+                {"id": uuid7(), "hash": "hash-of-a-password"},
+            )
+    assert "hash-of-a-password" not in "".join(traceback.format_exception(raised.value))

@@ -49,6 +49,7 @@ class Database:
             max_overflow=0,
             pool_timeout=15,
             pool_recycle=1800,
+            hide_parameters=True,  # an error's text is logged, and parameters are passwords' hashes, people, content
         )
 
     async def connect(self, settings: Mapping[str, str] | None = None) -> asyncpg.Connection[asyncpg.Record]:
