@@ -13,8 +13,10 @@ from bailiwick.invocations.dialects import Dialect
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.dispatch.http_wire import HttpWire
+from bailiwick.invocations.dispatch.litellm_wire import LiteLlmWire, arguments
 from bailiwick.invocations.dispatch.routing import Policy, Router
 from bailiwick.invocations.dispatch.upstreams import ModelRequest, Upstreams
+from bailiwick.invocations.dispatch.wire import Attempt
 from bailiwick.invocations.errors import ProviderRefused, TargetTimeout, TargetUnavailable
 from bailiwick.invocations.requests import Usage
 from tests.invocations.conftest import ModelServer
@@ -39,8 +41,6 @@ def a_request(dialect: Dialect = CHAT, *, stream: bool = False) -> ModelRequest:
 @pytest.fixture
 def upstreams(model: ModelServer, exchange: Exchange) -> Upstreams:
     """A model of a provider that only the library knows, here on loopback."""
-    from bailiwick.invocations.dispatch.litellm_wire import LiteLlmWire
-
     deployment: Deployment = model.deployment(
         provider="cerebras", model="llama3.1-8b", protocol="litellm", stream_timeout_seconds=0.5
     )
@@ -67,6 +67,17 @@ def test_what_we_do_not_read_is_the_librarys(tmp_path: Path) -> None:
     path.write_text(LISTED.replace("cerebras/", "nobody-knows/"))
     with pytest.raises(ModelListInvalid, match="nobody-knows"):
         load_models(path)
+
+
+@pytest.mark.parametrize("dialect", [CHAT, None])
+def test_a_body_does_not_say_whom_the_library_calls_nor_as_whom(dialect: Dialect | None) -> None:
+    asked = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0} if dialect else {"input": "Hello"}
+    names = "api_base base_url api_key custom_llm_provider extra_headers fallbacks mock_response vertex_credentials"
+    told = dict.fromkeys(names.split(), "https://elsewhere.example")
+    deployment = Deployment(name="fast", provider="cerebras", model="m", protocol="litellm", base_url="", api_key="k")
+    attempt = Attempt(deployment=deployment, dialect=dialect, body={**asked, **told, "model": "m"}, timeout_seconds=5)
+    given = arguments(attempt)
+    assert given == {**asked, "model": "cerebras/m", "api_key": "k", "timeout": 5, "max_retries": 0}
 
 
 @needs_library

@@ -17,6 +17,17 @@ from bailiwick.invocations.dialects import ServerEvent
 from bailiwick.invocations.dispatch.exchange import retry_after
 from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Refusal, WireAnswer, WireStream, kept
 
+# The library takes one flat list of arguments: an `api_base`, `fallbacks` or `mock_response` of the caller's body would
+# be as good as the model list's own, and would have the operator's key sent wherever the caller says.
+_OF_CHATS = {
+    "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "stop", "temperature", "top_p",
+    "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias", "logprobs",
+    "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format",
+    "modalities", "audio", "prediction", "reasoning_effort", "thinking", "verbosity", "web_search_options",
+    "service_tier", "user", "safety_identifier", "prompt_cache_key",
+}  # fmt: skip
+_OF_EMBEDDINGS = {"input", "dimensions", "encoding_format", "input_type", "user"}
+
 
 def load_library() -> Any:
     """The library, which takes seconds and some hundred megabytes; without asking the network for its price list.
@@ -36,7 +47,7 @@ class LiteLlmWire:
         call = self._library.aembedding if attempt.dialect is None else self._library.acompletion
         with self._told(attempt):
             async with asyncio.timeout(attempt.timeout_seconds):
-                answer = await call(**_arguments(attempt))
+                answer = await call(**arguments(attempt))
         return WireAnswer(_plain(answer), {})
 
     @contextlib.asynccontextmanager
@@ -45,7 +56,7 @@ class LiteLlmWire:
         deadline = asyncio.get_running_loop().time() + attempt.timeout_seconds
         with self._told(attempt):
             async with asyncio.timeout(attempt.first_token_seconds):
-                chunks = await self._library.acompletion(**_arguments(attempt))
+                chunks = await self._library.acompletion(**arguments(attempt))
                 first = await anext(aiter(chunks), None)
         if first is None:
             raise NoAnswer("the answer was empty")
@@ -88,7 +99,8 @@ class LiteLlmWire:
             raise Refusal(status, body, kept(headers), dialect=attempt.dialect, retry_after=waits) from None
 
 
-def _arguments(attempt: Attempt) -> dict[str, Any]:
+def arguments(attempt: Attempt) -> dict[str, Any]:
+    """What the library is called with: of the body only what asks the model something."""
     deployment: Deployment = attempt.deployment
     given = {
         "api_key": deployment.api_key,
@@ -96,9 +108,10 @@ def _arguments(attempt: Attempt) -> dict[str, Any]:
         "api_version": deployment.api_version,
         "extra_headers": dict(deployment.headers) or None,
     }
+    ours = _OF_EMBEDDINGS if attempt.dialect is None else _OF_CHATS
     return {
         **deployment.options,
-        **attempt.body,
+        **{name: value for name, value in attempt.body.items() if name in ours},
         **{name: value for name, value in given.items() if value is not None},
         "model": f"{deployment.provider}/{deployment.model}",
         "timeout": attempt.timeout_seconds,
