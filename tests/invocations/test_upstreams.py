@@ -139,6 +139,13 @@ async def test_azure_is_asked_in_its_own_form(
     assert "authorization" not in model.headers[0]
 
 
+async def test_a_name_of_a_model_does_not_lead_elsewhere(model: ModelServer, exchange: Exchange) -> None:
+    deployment = model.deployment(protocol="azure", provider="azure", model="../../openai/files?a=#", pattern="*")
+    await complete(exchange, deployment, a_request())
+    (path,) = model.paths
+    assert path.startswith("/openai/deployments/..%2F..%2Fopenai%2Ffiles%3Fa=%23/chat/completions?api-version=")
+
+
 async def test_a_server_without_a_key_is_asked_without_one(model: ModelServer, exchange: Exchange) -> None:
     deployment = model.deployment(provider="ollama_chat", api_key=None, base_url=f"{model.base_url}/v1")
     await complete(exchange, deployment, a_request())

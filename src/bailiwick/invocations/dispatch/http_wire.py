@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -65,7 +66,8 @@ def address(
                 version = f"?api-version={deployment.api_version}" if deployment.api_version else ""
                 return f"{base}{path}{version}", headers
             version = deployment.api_version or _AZURE_VERSION
-            return f"{base}/openai/deployments/{deployment.model}{path}?api-version={version}", headers
+            name = quote(deployment.model, safe="")  # of a wildcard the caller chooses it
+            return f"{base}/openai/deployments/{name}{path}?api-version={version}", headers
         case _:
             if key:
                 headers["authorization"] = f"Bearer {key}"
