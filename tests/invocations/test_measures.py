@@ -6,10 +6,11 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from bailiwick.invocations import measures
 from bailiwick.invocations.calls import StreamCall
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.errors import InvocationBlocked
-from bailiwick.invocations.measures import measure
+from bailiwick.invocations.measures import Names, measure
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.requests import Decision, Status, Usage
 from tests.invocations.conftest import ModelServer, Tenant
@@ -65,6 +66,27 @@ def test_time_goes_into_its_bucket_in_seconds() -> None:
 def test_what_used_no_model_counts_no_tokens() -> None:
     measure(kind="chat", target="t", status=Status.BLOCKED, decision=Decision.KILL, usage=Usage(), latency_ms=1)
     assert REGISTRY.get_sample_value("bailiwick_tokens_total", {"model": "", "direction": "input"}) is None
+
+
+def test_names_that_callers_make_up_are_counted_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "_targets", Names(2))
+    monkeypatch.setattr(measures, "_models", Names(2))
+    for number in range(5):
+        name = f"made-up-{number}"
+        measure(
+            kind="wild",
+            target=name,
+            status=Status.COMPLETED,
+            decision=Decision.BYPASS,
+            usage=Usage(model=name, input_tokens=1),
+            latency_ms=1,
+        )
+    ended = {"kind": "wild", "status": "completed", "decision": "BYPASS"}
+    counts = [
+        value("bailiwick_invocations_total", **ended, target=name) for name in ("made-up-1", "made-up-2", "(other)")
+    ]
+    assert counts == [1, 0, 3]
+    assert value("bailiwick_tokens_total", model="(other)", direction="input") == 3
 
 
 async def test_every_end_of_a_call_is_counted_once(

@@ -24,11 +24,32 @@ _COST = Counter("bailiwick_cost_micro_usd_total", "Cost charged, in micro-dollar
 _HITS = Counter("bailiwick_cache_hits_total", "Answers repeated from the cache, by model", ("model",))
 _SAVED = Counter("bailiwick_cache_savings_micro_usd_total", "Cost that the cache saved, in micro-dollars", ("model",))
 
+_OTHER = "(other)"
+_LONGEST_NAME = 128
+
+
+class Names:
+    """The names that stand in labels: so many, then all further ones are `(other)`. Under a wildcard of the model list
+    callers choose them, and each is kept as long as the process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def label(self, name: str) -> str:
+        """What stands for `name`."""
+        if len(self._known) < self._most:
+            self._known.add(name[:_LONGEST_NAME])
+        return name[:_LONGEST_NAME] if name[:_LONGEST_NAME] in self._known else _OTHER
+
+
+_targets, _models = Names(1000), Names(1000)
+
 
 # Looking a labelled child up takes a lock and builds a tuple each time; an invocation has few distinct ones.
 @lru_cache(maxsize=4096)
 def _ended(kind: str, target: str, status: Status, decision: Decision) -> Counter:
-    return _ENDED.labels(kind, target, status.value, decision.value)
+    return _ENDED.labels(kind, _targets.label(target), status.value, decision.value)
 
 
 @lru_cache(maxsize=64)
@@ -38,6 +59,7 @@ def _seconds(kind: str) -> Histogram:
 
 @lru_cache(maxsize=1024)
 def _model(model: str) -> tuple[Counter, Counter, Counter]:
+    model = _models.label(model)
     return _TOKENS.labels(model, "input"), _TOKENS.labels(model, "output"), _COST.labels(model)
 
 
@@ -46,8 +68,9 @@ def measure(*, kind: str, target: str, status: Status, decision: Decision, usage
     _ended(kind, target, status, decision).inc()
     _seconds(kind).observe(latency_ms / 1000)
     if usage.cache_hit:  # its tokens were used before
-        _HITS.labels(usage.model).inc()
-        _SAVED.labels(usage.model).inc(usage.cache_savings_micros)
+        model = _models.label(usage.model)
+        _HITS.labels(model).inc()
+        _SAVED.labels(model).inc(usage.cache_savings_micros)
     elif usage.model:
         tokens_in, tokens_out, cost = _model(usage.model)
         tokens_in.inc(usage.input_tokens)
