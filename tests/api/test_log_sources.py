@@ -18,6 +18,7 @@ from bailiwick.secrets import Secret
 from tests.api.accounts import Account, sign_up
 from tests.api.conftest import Rows, contract_client, contract_client_async
 from tests.api.servers import Server, running_server
+from tests.api.test_keys import member_of
 
 URL = "/api/v1/log-sources"
 M365: dict[str, Any] = {
@@ -104,6 +105,19 @@ def test_another_organizations_source(client: httpx.Client, account: Account) ->
     assert (change.status_code, change.json()["code"]) == (404, "NOT_FOUND")
     removal = client.delete(f"{URL}/{source['id']}", headers=other.headers)
     assert (removal.status_code, removal.json()["code"]) == (403, "FORBIDDEN")
+    assert listed(client, account) == [source]
+
+
+def test_a_viewer_reads_and_changes_nothing(client: httpx.Client, account: Account, rows: Rows) -> None:
+    source = create(client, account)
+    headers, _ = member_of(rows, account, "VIEWER", client)
+    assert client.get(URL, headers=headers).json() == {"sources": [source]}
+    refused = [
+        client.post(URL, headers=headers, json=M365),
+        client.patch(f"{URL}/{source['id']}", headers=headers, json={"config": {"tenantId": "elsewhere"}}),
+        client.delete(f"{URL}/{source['id']}", headers=headers),
+    ]
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(403, "INSUFFICIENT_PERMISSIONS")}
     assert listed(client, account) == [source]
 
 

@@ -1,4 +1,7 @@
-"""`/api/v1/log-sources`: the systems whose audit events the organization reads."""
+"""`/api/v1/log-sources`: the systems whose audit events the organization reads.
+
+A source sends its secret to the server that its config names, so a VIEWER, who only reads, may not say which.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
 from bailiwick import logsources
-from bailiwick.identity import Caller
+from bailiwick.identity import Caller, Role
 from bailiwick.kernel import ids
 from bailiwick.kernel.clock import rfc3339
 
@@ -107,7 +110,7 @@ async def list_log_sources(caller: NamedDependency[Caller]) -> LogSourceList:
     return LogSourceList([LogSourceView.of(caller, source) for source in await logsources.list_sources(caller)])
 
 
-@post("/api/v1/log-sources", operation_id="hosted_create_log_source", status_code=201)
+@post("/api/v1/log-sources", operation_id="hosted_create_log_source", status_code=201, min_role=Role.DEVELOPER)
 async def create_log_source(caller: NamedDependency[Caller], data: JSONBody[LogSourceCreate]) -> LogSourceAnswer:
     """Registers a source, enabled."""
     source = await logsources.create_source(
@@ -120,7 +123,7 @@ async def create_log_source(caller: NamedDependency[Caller], data: JSONBody[LogS
     return LogSourceAnswer(LogSourceView.of(caller, source))
 
 
-@patch("/api/v1/log-sources/{id:str}", operation_id="hosted_update_log_source")
+@patch("/api/v1/log-sources/{id:str}", operation_id="hosted_update_log_source", min_role=Role.DEVELOPER)
 async def update_log_source(
     caller: NamedDependency[Caller], id: FromPath[str], data: JSONBody[LogSourcePatch]
 ) -> LogSourceAnswer:
@@ -135,7 +138,9 @@ async def update_log_source(
     return LogSourceAnswer(LogSourceView.of(caller, source))
 
 
-@delete("/api/v1/log-sources/{id:str}", operation_id="hosted_delete_log_source", status_code=200)
+@delete(
+    "/api/v1/log-sources/{id:str}", operation_id="hosted_delete_log_source", status_code=200, min_role=Role.DEVELOPER
+)
 async def delete_log_source(caller: NamedDependency[Caller], id: FromPath[str]) -> Ok:
     """Removes the registration; the secret that it names is left alone."""
     await logsources.delete_source(caller, id)
