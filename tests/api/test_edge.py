@@ -319,3 +319,11 @@ def test_a_body_that_does_not_arrive_is_given_up(own_database: str, tmp_path: Pa
             head = _head(f"POST {path}", _authorization(account), _JSON, b"Content-Length: 4")
             answer = _exchange(server, head, b"{")
             assert _status(answer) == 408, answer
+
+
+def test_the_access_log_tells_paths_and_no_queries(own_database: str, tmp_path: Path) -> None:
+    with running_server(own_database, tmp_path / "server", access_log="true") as server:
+        httpx.get(f"{server.base_url}/verify-email", params={"token": "from-the-mail"})
+    logged = (tmp_path / "server" / "server.log").read_text()
+    assert "/verify-email" in logged
+    assert "from-the-mail" not in logged

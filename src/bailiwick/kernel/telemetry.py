@@ -29,6 +29,14 @@ def _drop_secrets(_logger: object, _name: str, event: structlog.typing.EventDict
     return event
 
 
+def _drop_query(record: logging.LogRecord) -> bool:
+    """Of a line of the access log, whose third part is path and query: a link that was mailed has its token there."""
+    if isinstance(record.args, tuple) and len(record.args) == 5:
+        client, method, target, *others = record.args
+        record.args = (client, method, str(target).partition("?")[0], *others)
+    return True
+
+
 def set_up_logs(settings: Settings) -> None:
     """One line for each event, on standard error, as JSON or for a terminal."""
     renderer: structlog.typing.Processor = (
@@ -54,6 +62,7 @@ def set_up_logs(settings: Settings) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s"
     )
+    logging.getLogger("uvicorn.access").addFilter(_drop_query)
 
 
 def set_up_traces(settings: Settings) -> TracerProvider | None:
