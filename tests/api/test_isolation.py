@@ -63,6 +63,29 @@ def test_every_operation_refuses_roles_below_its_own(
         assert answer.status_code == 403, operation.id
 
 
+def test_a_viewer_changes_nothing_that_is_not_its_own(client: httpx.Client, account: Account, rows: Rows) -> None:
+    """Walks what the server says that it serves, so that an operation without a role is noticed here."""
+    organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
+    rows.run("update memberships set role = 'VIEWER' where organization_id = %s", organization_id)
+    document: dict[str, Any] = client.get("/openapi.json").json()
+    changing = {
+        item[method]["operationId"]: (method, re.sub(r"\{[^/{}]+\}", _ANY_ID, path))
+        for path, item in document["paths"].items()
+        for method in item
+        if method in ("post", "put", "patch", "delete") and item[method].get("security") != []
+    }
+    answers = {
+        name: client.request(method, address, headers=account.headers, content=b"{").status_code
+        for name, (method, address) in changing.items()
+        if name not in ("governance_auth_logout", "governance_auth_change_password")
+    }
+    assert len(answers) > 10
+    # Calls of agents and models are any member's; an event is the signature's, whoever brings it.
+    calls = {name for name, (_, address) in changing.items() if address.startswith("/v1/")}
+    open_to_all = calls | {"hosted_agent_run", "log_source_receive_events"}
+    assert {name for name, status in answers.items() if status != 403} == open_to_all
+
+
 def test_nothing_of_another_workspace_is_seen_or_changed(client: httpx.Client, account: Account, rows: Rows) -> None:
     """Walks every operation with the ids that another organization's rows have."""
     other = sign_up(client)
