@@ -153,7 +153,7 @@ class OutboundSettings(_Group):
     outbound_allowed_hosts: list[str] = Field(default_factory=list)
     """Hosts (or host:port, JSON list) that may be called although they are private or loopback."""
     outbound_proxy_url: HttpUrl | None = None
-    """HTTP proxy for outbound calls."""
+    """HTTP proxy for outbound calls. It looks names up itself, and so must itself refuse those of private addresses."""
     litellm_url: HttpUrl | None = None
     """LiteLLM proxy that issues virtual keys; default: our own gateway issues them."""
     litellm_master_key: SecretStr | None = None

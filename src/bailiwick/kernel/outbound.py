@@ -2,7 +2,8 @@
 
 The guard looks at the address that is connected to, not at the name: the resolver drops private, loopback, link-local,
 multicast and reserved addresses (also IPv4 within IPv6), so that neither a redirect nor a changed DNS answer gets
-through. Hosts in `BAILIWICK_OUTBOUND_ALLOWED_HOSTS` are exempt.
+through. Hosts in `BAILIWICK_OUTBOUND_ALLOWED_HOSTS` are exempt. A proxy looks names up itself: there the guard sees the
+addresses that a URL spells out, and no others.
 """
 
 from __future__ import annotations
