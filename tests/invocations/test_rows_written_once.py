@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import psycopg
+import pytest
 from alembic import command
 from psycopg.rows import dict_row
 
-from bailiwick.kernel import ids
+from bailiwick.invocations import TraceStatus, get_trace, list_traces, sweep
+from bailiwick.kernel import ids, runtime
 from bailiwick.kernel.database import APPLICATION_ROLE, SYSTEM_ROLE
 from bailiwick.kernel.migrate import alembic_config, migrate
+from bailiwick.settings import Settings
 from tests.conftest import drop, with_database
 
 _BEFORE = "0013"
+_MONTH = datetime(2026, 4, 1, tzinfo=UTC)
 _INVOCATION = (
     "insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id,"
     " session_name, hold_id, status) values (%s, %s, 'chat', 'model', 'fast', 'usr_1', %s, 's1', %s, %s)"
@@ -24,36 +32,52 @@ _HOLD = (
 )
 
 
-def test_what_is_under_way_is_found_by_its_hold_and_nobody_changes_a_row(server_url: str) -> None:
+@pytest.fixture
+def older_url(server_url: str, template_database: str) -> Iterator[str]:
+    """A database of before, of an owner that is no superuser; `template_database` has made the two roles."""
+    del template_database
     name = f"older_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f'create database "{name}"'.encode())
-    url = with_database(server_url, name)
+        admin.execute(f'create role "{name}" login createrole'.encode())
+        admin.execute(f'grant {APPLICATION_ROLE}, {SYSTEM_ROLE} to "{name}" with admin option'.encode())
+        admin.execute(f'create database "{name}" owner "{name}"'.encode())
+    parts = urlsplit(with_database(server_url, name))
+    url = urlunsplit(parts._replace(netloc=f"{name}@{parts.netloc.rsplit('@', 1)[-1]}"))
+    command.upgrade(alembic_config(url), _BEFORE)
+    with psycopg.connect(url) as connection:
+        connection.execute("select bailiwick_ensure_partitions('2026-01-01')")
+    yield url
+    drop(server_url, url)
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(f'drop role "{name}"'.encode())
+
+
+def _id_at(moment: datetime) -> UUID:
+    return UUID(int=ids.uuid_at(moment).int | uuid.uuid4().int % 2**62)
+
+
+def test_what_is_under_way_is_found_by_its_hold_and_nobody_changes_a_row(older_url: str) -> None:
     organization, member, account, sink = (ids.uuid7() for _ in range(4))
-    running, ended, its_hold, ended_hold = (ids.uuid7() for _ in range(4))
-    try:
-        command.upgrade(alembic_config(url), _BEFORE)
-        with psycopg.connect(url) as connection:
-            connection.execute("select bailiwick_ensure_partitions()")
-            for invocation, hold, status, state in (
-                (running, its_hold, "started", "open"),
-                (ended, ended_hold, "completed", "posted"),
-            ):
-                connection.execute(_HOLD, (organization, hold, account, sink, state, str(invocation)))
-                connection.execute(_INVOCATION, (organization, invocation, member, hold, status))
-        migrate(url)
-        with psycopg.connect(url, row_factory=dict_row) as connection:
-            holds = connection.execute("select id, state, amount, reference from holds order by state").fetchall()
-            rows = connection.execute("select id, hold_id, status from invocations").fetchall()
-            found = connection.execute(
-                "select * from invocations_found(%s, %s) order by id", (organization, [running, ended])
-            ).fetchall()
-            may_change = connection.execute(
-                "select has_table_privilege(role, 'invocations', 'update') as it from unnest(%s::text[]) as role",
-                ([APPLICATION_ROLE, SYSTEM_ROLE],),
-            ).fetchall()
-    finally:
-        drop(server_url, url)
+    running, its_hold = _id_at(_MONTH - timedelta(seconds=1)), _id_at(_MONTH)  # in two partitions
+    ended, ended_hold = ids.uuid7(), ids.uuid7()
+    with psycopg.connect(older_url) as connection:
+        for invocation, hold, status, state in (
+            (running, its_hold, "started", "open"),
+            (ended, ended_hold, "completed", "posted"),
+        ):
+            connection.execute(_HOLD, (organization, hold, account, sink, state, str(invocation)))
+            connection.execute(_INVOCATION, (organization, invocation, member, hold, status))
+    migrate(older_url)
+    with psycopg.connect(older_url, row_factory=dict_row) as connection:
+        holds = connection.execute("select id, state, amount, reference from holds order by state").fetchall()
+        rows = connection.execute("select id, hold_id, status from invocations").fetchall()
+        found = connection.execute(
+            "select * from invocations_found(%s, %s) order by id", (organization, [running, ended])
+        ).fetchall()
+        may_change = connection.execute(
+            "select has_table_privilege(role, 'invocations', 'update') as it from unnest(%s::text[]) as role",
+            ([APPLICATION_ROLE, SYSTEM_ROLE],),
+        ).fetchall()
     assert [tuple(hold.values()) for hold in holds] == [
         (running, "open", 7, None),
         (ended_hold, "posted", 7, str(ended)),
@@ -65,3 +89,36 @@ def test_what_is_under_way_is_found_by_its_hold_and_nobody_changes_a_row(server_
     assert {name: started[name] for name in told} == {name: completed[name] for name in told}
     assert (started["membership_id"], started["session_name"], started["cost_micros"]) == (member, "s1", 0)
     assert not any(role["it"] for role in may_change)
+
+
+async def test_half_of_an_invocation_under_way_stops_neither_sweeps_nor_lists(
+    older_url: str, settings_for_test: Settings
+) -> None:
+    organization, account, sink = (ids.uuid7() for _ in range(3))
+    without_hold, without_row, whole, its_hold = (ids.uuid7() for _ in range(4))
+    with psycopg.connect(older_url) as connection:
+        connection.execute(_INVOCATION, (organization, without_hold, None, ids.uuid7(), "started"))
+        connection.execute(_HOLD, (organization, without_row, account, sink, "open", None))
+        connection.execute(_HOLD, (organization, its_hold, account, sink, "open", str(whole)))
+        connection.execute(_INVOCATION, (organization, whole, None, its_hold, "started"))
+    migrate(older_url)
+    runtime.start(settings_for_test, older_url)
+    try:
+        before = await list_traces(organization, limit=9, offset=0)
+        assert await sweep() == 2
+        after = await list_traces(organization, limit=9, offset=0)
+        lost = await list_traces(organization, limit=9, offset=0, status=TraceStatus.LOST)
+        one = await get_trace(organization, ids.encode(ids.Prefix.TRACE, without_hold))
+    finally:
+        await runtime.stop()
+    assert [(trace.id, trace.status) for trace in before.traces] == [(whole, "started"), (without_hold, "lost")]
+    assert [(trace.id, trace.status) for trace in after.traces] == [(whole, "lost"), (without_hold, "lost")]
+    assert (before.total, after.total, lost.total) == (2, 2, 2)
+    assert one.error_code == "LEASE_EXPIRED"
+    assert one.finished_at is not None
+
+
+def test_no_hold_of_an_invocation_stands_open_without_what_its_row_will_need(database_url: str) -> None:
+    """A server of an older version that is still at work would write such ones; no sweep could end them."""
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute(_HOLD, (*(ids.uuid7() for _ in range(4)), "open", None))
