@@ -1,4 +1,4 @@
-"""A batch of admissions, settlements and refusals: one statement, one round trip, one transaction."""
+"""A batch of admissions, settlements and refusals: one statement, one round trip, one transaction; nearly always."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ async def write(
     """Writes a batch; what returns is on disk, unless the caller's transaction is still open. For each item its answer,
     or the error that `admission.answer` or `settlement.answer` makes of it.
 
-    Settlements go first: what they give back is there for the admissions.
+    Settlements go first: what they give back is there for the admissions. Refusals among admissions are a transaction
+    of their own: both count refused calls, each in one order, and one after the other would be in none.
     """
     settlements = [item for item in items if isinstance(item, Settlement)]
     admissions = [item for item in items if isinstance(item, Admission)]
     refused = [item for item in items if isinstance(item, Refusal)]
+    if refused and admissions:
+        apart = Statement()
+        apart.select("refused", refusals.call(apart, refused))
+        await connection.execute(apart.text, *apart.arguments)
     statement = Statement()
     if settlements and admissions:
         _lock(statement, settlements, admissions)
@@ -34,7 +39,7 @@ async def write(
         statement.select("settled", settlement.call(statement, settlements))
     if admissions:
         statement.select("admitted", admission.call(statement, admissions, lease_seconds))
-    if refused:
+    if refused and not admissions:
         statement.select("refused", refusals.call(statement, refused))
     (row,) = await connection.fetch(statement.text, *statement.arguments)
     settled = iter(row["settled"] if settlements else ())
