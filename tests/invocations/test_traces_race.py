@@ -85,6 +85,7 @@ async def test_whatever_races_a_trace_is_found_once(db: Database, seed: int) -> 
                 await get_trace(organization_id, chooser.choice(written[place]))
             started = await list_traces(organization_id, limit=5, offset=0, status=TraceStatus.STARTED)
             assert len(started.traces) == min(5, started.total)
+            assert {trace.status for trace in started.traces} <= {TraceStatus.STARTED}
 
     with capture_logs() as logs:
         helpers = [asyncio.create_task(helper) for helper in (sweeper(), sweeper(), reader(0), reader(1))]

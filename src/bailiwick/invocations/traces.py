@@ -8,8 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ARRAY, Uuid, bindparam, column, func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ARRAY, BigInteger, Integer, Text, Uuid, bindparam, column, func, select, true
 from sqlalchemy.orm import aliased
 
 from bailiwick.invocations.errors import TraceNotFound
@@ -51,20 +50,39 @@ class Utility(msgspec.Struct, frozen=True):
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-# One statement, hence one snapshot: what is listed is what was counted.
-_PAGE = text(
-    "select page.total, place.trace_id"
-    " from invocations_trace_page(:organization_id, :from_ms, :until_ms, :decision, :model, :status, :virtual_key_id,"
-    "  :session_name, :skipped, :at_most) as page"
-    " left join lateral unnest(page.ids) with ordinality as place (trace_id, number) on true order by place.number"
-)
+_COLUMNS = tuple(column(of_table.name, of_table.type) for of_table in Invocation.__table__.columns)
 _FOUND = aliased(
     Invocation,
     func.invocations_found(bindparam("organization_id", type_=Uuid), bindparam("wanted", type_=ARRAY(Uuid)))
-    .table_valued(*(column(of_table.name, of_table.type) for of_table in Invocation.__table__.columns))
+    .table_valued(*_COLUMNS)
     .alias("found"),
     adapt_on_names=True,
 )
+# One statement, hence one snapshot: what is listed is what was counted, and as it was filtered.
+_COUNTED = (
+    func.invocations_trace_page(
+        bindparam("organization_id", type_=Uuid),
+        bindparam("from_ms", type_=BigInteger),
+        bindparam("until_ms", type_=BigInteger),
+        bindparam("decision", type_=Text),
+        bindparam("model", type_=Text),
+        bindparam("status", type_=Text),
+        bindparam("virtual_key_id", type_=Uuid),
+        bindparam("session_name", type_=Text),
+        bindparam("skipped", type_=BigInteger),
+        bindparam("at_most", type_=Integer),
+    )
+    .table_valued(column("total", BigInteger), column("ids", ARRAY(Uuid)))
+    .alias("page")
+)
+_LISTED = aliased(
+    Invocation,
+    func.invocations_found(bindparam("organization_id", type_=Uuid), _COUNTED.c.ids)
+    .table_valued(*_COLUMNS)
+    .lateral("listed"),
+    adapt_on_names=True,
+)
+_PAGE = select(_COUNTED.c.total, _LISTED).select_from(_COUNTED).outerjoin(_LISTED, true()).order_by(_LISTED.id.desc())
 # Rules of governance-semantics.md section 6. A model counts as dear from what the call itself cost: 4 USD for a
 # million tokens, in and out together, is more than any economy model asks.
 _DEAR_MICROS_PER_TOKEN = 4
@@ -106,9 +124,7 @@ async def list_traces(
     }
     async with tenant_transaction(organization_id) as session:
         rows = (await session.execute(_PAGE, parameters)).all()
-        wanted = [row.trace_id for row in rows if row.trace_id is not None]
-        found = await _found(session, organization_id, wanted)
-    return TracePage([found[trace_id] for trace_id in wanted], rows[0].total)
+    return TracePage([trace for _, trace in rows if trace is not None], rows[0].total)
 
 
 def _after(moment: datetime) -> int:
@@ -123,15 +139,12 @@ async def get_trace(organization_id: UUID, trace_id: str) -> Invocation:
     if identifier is None:
         raise TraceNotFound
     async with tenant_transaction(organization_id) as session:
-        found = await _found(session, organization_id, [identifier])
-    if identifier not in found:
+        found: Invocation | None = await session.scalar(
+            select(_FOUND), {"organization_id": organization_id, "wanted": [identifier]}
+        )
+    if found is None:
         raise TraceNotFound
-    return found[identifier]
-
-
-async def _found(session: AsyncSession, organization_id: UUID, wanted: Sequence[UUID]) -> dict[UUID, Invocation]:
-    parameters = {"organization_id": organization_id, "wanted": wanted}
-    return {trace.id: trace for trace in await session.scalars(select(_FOUND), parameters)}
+    return found
 
 
 def requested_model(trace: Invocation) -> str:
