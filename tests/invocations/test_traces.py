@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from bailiwick.billing.periods import Period
 from bailiwick.billing.usage import usage_in
@@ -38,6 +39,10 @@ _HOLD = text(
     " lease_expires_at) values (:organization_id, :id, 'usd_micros', :id, :id, 1, 'invocation',"
     " cast(:details as jsonb), now())"
 )
+_OF_ANOTHER = [
+    text("select * from invocations_under_way(:mine)"),
+    text("select * from invocations_trace_page(:mine, 0, 1000, null, null, null, null, null, 0, 9)"),
+]
 _COUNT = text("select invocations_count_traces(cast(:organization_ids as uuid[]), cast(:ids as uuid[]))")
 
 
@@ -194,6 +199,10 @@ async def test_a_trace_is_found_by_its_id_whether_it_has_ended_or_not_and_by_its
                 {"mine": mine, "ids": [row["id"]]},
             )
             assert found.all() == []
+    for query in _OF_ANOTHER:
+        with pytest.raises(DBAPIError, match="the transaction is not that of organisation"):
+            async with tenant_transaction(other) as session:
+                await session.execute(query, {"mine": mine})
 
 
 @pytest.mark.parametrize("seed", range(3))
