@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
 
+from bailiwick import ledger
 from bailiwick.invocations import Pipeline, sweep
+from bailiwick.invocations.batches import write
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.errors import HoldExpired
-from bailiwick.kernel.database import Database
+from bailiwick.invocations.leases import renew_leases
+from bailiwick.invocations.requests import Status
+from bailiwick.kernel.database import Database, tenant_transaction
 from tests.invocations.conftest import ModelServer, Tenant, json_answer
 from tests.invocations.model_calls import chat_body, model_call, said
+from tests.invocations.money import a_settlement, an_admission
+from tests.ledger.world import make_world
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
@@ -45,3 +52,20 @@ async def test_the_hold_of_a_long_answer(
     with contextlib.suppress(asyncio.CancelledError):
         await keeper
     await pipeline.close()
+
+
+async def test_leases_are_renewed_without_waiting_for_settlements(db: Database) -> None:
+    world = await make_world([100], [])
+    first, second = (an_admission(world.organization_id, world.wallets[0], world.sink, 1) for _ in range(2))
+    connection = await db.connect()
+    await write(connection, [first, second], lease_seconds=1)
+    async with connection.transaction():
+        await write(connection, [a_settlement(second, Status.COMPLETED, 1)], lease_seconds=1)
+        async with asyncio.timeout(10):
+            await renew_leases([first, second], lease_seconds=300)
+        await write(connection, [a_settlement(first, Status.COMPLETED, 1)], lease_seconds=1)
+    await connection.close()
+    async with tenant_transaction(world.organization_id) as session:
+        holds = [await ledger.get_hold(session, world.organization_id, one.id) for one in (first, second)]
+    assert [hold.state for hold in holds] == ["posted", "posted"]
+    assert holds[0].lease_expires_at - holds[1].lease_expires_at > timedelta(seconds=250)  # the first alone stood

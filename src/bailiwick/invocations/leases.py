@@ -10,10 +10,15 @@ from bailiwick.invocations.requests import Admission
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import system_transaction
 
+# Those that are being closed at this moment are passed over: a batch of settlements locks its holds in its own order.
 _RENEW = text(
-    "update holds h set lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)"
-    " from unnest(cast(:organization_ids as uuid[]), cast(:ids as uuid[])) as i (organization_id, id)"
-    " where h.organization_id = i.organization_id and h.id = i.id and h.closed_at is null"
+    "with standing as ("
+    "  select h.organization_id, h.id"
+    "   from unnest(cast(:organization_ids as uuid[]), cast(:ids as uuid[])) as i (organization_id, id)"
+    "   join holds h on h.organization_id = i.organization_id and h.id = i.id"
+    "  where h.closed_at is null for no key update of h skip locked)"
+    " update holds h set lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)"
+    " from standing s where h.organization_id = s.organization_id and h.id = s.id"
 )
 
 
