@@ -35,10 +35,15 @@ def test_a_call_is_compared_with_the_narrowest_budget(client: httpx.Client, acco
     refused = ask(client, key, estimated_tokens=100_000)
     assert (refused["allowed"], refused["remaining_usd"], refused["limiting_scope"]) == (False, 2.0, "key")
     assert "USD left" in refused["reason"]
-    assert ask(client, account.virtual_key)["limiting_scope"] == "member"
     in_session = client.get(CHECK, headers={"x-api-key": account.virtual_key, "x-session-id": "s1"}).json()
     assert (in_session["limiting_scope"], in_session["remaining_usd"]) == ("session", 5.0)
     assert rows.all("select 1 from budgets where scope = 'session'") == []
+
+
+@pytest.mark.parametrize("session", [b"\xff", b"a\tb", b"s" * 257])
+def test_a_session_that_a_call_may_not_name_is_refused(client: httpx.Client, account: Account, session: bytes) -> None:
+    answer = client.get(CHECK, headers={"x-api-key": account.virtual_key.encode(), "x-session-id": session})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-session-id")
 
 
 def test_a_known_model_is_priced_as_such(client: httpx.Client, account: Account) -> None:

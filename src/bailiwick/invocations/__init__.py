@@ -32,7 +32,7 @@ from bailiwick.invocations.model_calls import KINDS as MODEL_CALL_KINDS
 from bailiwick.invocations.model_calls import ModelCalls
 from bailiwick.invocations.model_list import ModelListInvalid, load_models, models_of
 from bailiwick.invocations.model_target import ModelResponse
-from bailiwick.invocations.model_terms import ModelTermsCache
+from bailiwick.invocations.model_terms import ModelTermsCache, own_session
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prepared_calls import COUNTS, EMBEDDINGS, ModelCall
 from bailiwick.invocations.prices import MOST_TOKENS, dearest_prices
@@ -104,6 +104,7 @@ __all__ = [
     "load_models",
     "models_of",
     "open_upstreams",
+    "own_session",
     "raw_cost_micros",
     "requested_model",
     "stream_error",

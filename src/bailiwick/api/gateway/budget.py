@@ -10,8 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, QueryParameter
 
 from bailiwick import identity
+from bailiwick.api.gateway.call_headers import session_of
 from bailiwick.identity import BudgetAnswer, Caller
-from bailiwick.invocations import MOST_TOKENS, estimate_micros
+from bailiwick.invocations import MOST_TOKENS, estimate_micros, own_session
 
 _MICROS = 1_000_000
 
@@ -47,11 +48,13 @@ async def check_budget(
     *,
     model: Annotated[str, QueryParameter(max_length=256)] = "default",
     estimated_tokens: Annotated[int, QueryParameter(ge=0, le=MOST_TOKENS)] = 1,
-    session_name: Annotated[str | None, HeaderParameter(name="x-session-id", max_length=256)] = None,
+    session_header: Annotated[str, HeaderParameter(name="x-session-id")] = "",
 ) -> BudgetCheckView:
     """The price of so many input tokens and the output that the model's family answers with, plus 20 percent, against
-    the narrowest budget of key, session, member and workspace. Changes nothing."""
+    the narrowest budget of key, session, member and workspace, those that a call with the same header would count on.
+    Changes nothing."""
     estimated_micros = estimate_micros(model, estimated_tokens)
+    session_name = session_of({"x-session-id": session_header}) or own_session(caller)
     answer = await identity.check_budget(caller, estimated_micros=estimated_micros, session_name=session_name)
     return BudgetCheckView.of(answer, estimated_micros)
 
