@@ -16,10 +16,12 @@ Several entries of one `model_name` are deployments of one model.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -35,6 +37,11 @@ _ENDPOINTS = {
     "/messages": Dialect.MESSAGES,
     "/responses": Dialect.RESPONSES,
 }
+
+
+# A header field's name and value (RFC 9110 section 5), as far as they can be sent.
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class ModelListInvalid(Misconfigured):
@@ -129,6 +136,8 @@ def _deployment(raw: Any, where: str) -> Deployment:
     base_url = (given.api_base or given.base_url or default_base_url(provider) or "").rstrip("/")
     if not base_url and protocol != "litellm":
         raise ModelListInvalid(f"{where}: provider {provider} needs litellm_params.api_base")
+    if protocol != "litellm" and (fault := _unsendable(base_url, given)) is not None:
+        raise ModelListInvalid(f"{where}: litellm_params.{fault}")
     rest = {
         name: value
         for name, value in resolved["litellm_params"].items()
@@ -162,6 +171,23 @@ def _deployment(raw: Any, where: str) -> Deployment:
         headers={name: value for name, value in (given.extra_headers or {}).items() if value is not None},
         options=rest if protocol == "litellm" else {},
     )
+
+
+def _unsendable(base_url: str, given: _Parameters) -> str | None:
+    """Why no request could be sent so, if that is so. Says nothing of the key itself."""
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or "@" in parts.netloc:
+        return "api_base must be an http or https URL without credentials"
+    if not _FIELD_VALUE.fullmatch(given.api_key or ""):
+        return "api_key holds a character that no header may hold, a line end perhaps"
+    for name, value in (given.extra_headers or {}).items():
+        if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value or ""):
+            return f"extra_headers: {name!r} cannot be sent as a header"
+    return None
 
 
 def _either(given: _Prices, info: _Prices, field: str) -> float | None:
