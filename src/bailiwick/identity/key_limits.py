@@ -133,6 +133,12 @@ async def _limits(
     return [key.id for key in keys], limits
 
 
+async def tokens_per_minute(session: AsyncSession, organization_id: UUID, key_id: UUID) -> int | None:
+    """The lowest limit in tokens per minute of a key and those above it; None: there is none."""
+    keys = (await session.execute(_CHAIN, {"organization_id": organization_id, "key_id": key_id})).all()
+    return min((key.rate_limit_tpm for key in keys if key.rate_limit_tpm is not None), default=None)
+
+
 async def key_limits(
     session: AsyncSession,
     organization_id: UUID,

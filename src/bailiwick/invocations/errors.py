@@ -5,6 +5,7 @@
     │   ├── BudgetExhausted  429  ... a budget of the key, session or member does not
     │   │   └── CostLimitExceeded 429  ... the call's own limit does not
     │   └── HardCapReached   429  ... the organisation's day or month does not
+    ├── MinuteTooSmall       429  the call alone is more than the key's tokens per minute
     ├── InvocationBlocked    422  inspection found what may not pass
     │   └── DlpPolicyViolation  400  ... to a model
     ├── OutputBlocked        422  ... in the answer
@@ -75,6 +76,12 @@ class CallRateLimited(RateLimited):
     def __init__(self, budget_id: UUID | None = None, *, retry_after_seconds: int = 60) -> None:
         super().__init__(retry_after_seconds=retry_after_seconds)
         self.budget_id = budget_id
+
+
+class MinuteTooSmall(InvocationError):
+    """The call needs more tokens than the key may use in a minute. Send less or raise the key's limit."""
+
+    status, code = 429, "RATE_LIMITED"
 
 
 class InvocationBlocked(InvocationError):
@@ -204,6 +211,7 @@ class BaaRequired(Forbidden):
 REFUSALS = (
     AllowanceExhausted,
     CallRateLimited,
+    MinuteTooSmall,
     InvocationBlocked,
     OutputBlocked,
     KilledBySwitch,

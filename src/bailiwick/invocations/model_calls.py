@@ -33,7 +33,7 @@ from bailiwick.invocations.dialects import (
     request_positions,
 )
 from bailiwick.invocations.dispatch.upstreams import Upstreams
-from bailiwick.invocations.errors import BudgetExhausted, CostLimitExceeded, ModelNotAllowed
+from bailiwick.invocations.errors import BudgetExhausted, CostLimitExceeded, MinuteTooSmall, ModelNotAllowed
 from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache, narrowest_limit, own_session, virtual_key_of
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prepared_calls import COUNTS, EMBEDDINGS, ModelCall, PreparedCall
@@ -116,6 +116,9 @@ class ModelCalls(msgspec.Struct, frozen=True):
         if (kept := await self._found(prepared)) is not None:
             return await self.pipeline.invoke(prepared.repeating(kept))
         invocation = prepared.embedding()
+        most_tokens = prepared.allowed_by.tokens_per_minute
+        if most_tokens is not None and prepared.input_tokens > most_tokens:
+            await self.refuse(call, EMBEDDINGS, MinuteTooSmall())
         if call.most_micros is not None and invocation.target.worst_case_micros(()) > call.most_micros:
             await self.refuse(call, EMBEDDINGS, CostLimitExceeded())
         outcome = await self.pipeline.invoke(invocation)
@@ -257,12 +260,19 @@ class ModelCalls(msgspec.Struct, frozen=True):
             self._keep(prepared, granted_tokens, b"".join(pieces))
 
     async def _bound_by_call(self, prepared: PreparedCall) -> None:
-        """Bounds the output by what the call itself may cost. Raises CostLimitExceeded."""
+        """Bounds the output by what the call itself may cost, and by what fits into a minute of its key. Raises
+        CostLimitExceeded and MinuteTooSmall."""
         if prepared.call.most_micros is not None:
             affordable = self._output_for(prepared, prepared.call.most_micros)
             if affordable < prepared.choices:
                 await self.refuse(prepared.call, prepared.kind, CostLimitExceeded())
             prepared.output_tokens = min(prepared.output_tokens, affordable)
+        most_tokens = prepared.allowed_by.tokens_per_minute
+        if most_tokens is not None:
+            fitting = most_tokens - prepared.input_tokens
+            if fitting < prepared.choices:
+                await self.refuse(prepared.call, prepared.kind, MinuteTooSmall())
+            prepared.output_tokens = min(prepared.output_tokens, fitting)
 
     def _output_for(self, prepared: PreparedCall, micros: int) -> int:
         return self.upstreams.affordable_output_tokens(

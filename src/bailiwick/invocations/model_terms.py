@@ -32,6 +32,8 @@ class ModelTerms(msgspec.Struct):
     """Empty: every model."""
     cache_seconds: int
     """How long an answer to exactly the same request is repeated; 0: never."""
+    tokens_per_minute: int | None = None
+    """The most tokens that a call may use: more do not fit into any minute. None: the key has no such limit."""
     left_micros: int | None = None
     """What the narrowest budget had left when the last call of this process was admitted; None: not known."""
 
@@ -124,6 +126,7 @@ async def _read(caller: Caller, session_name: str) -> ModelTerms:
                 if key_id is None
                 else await identity.read_key_settings(session, organization_id, key_id)
             )
+            most_tokens = None if key_id is None else await identity.tokens_per_minute(session, organization_id, key_id)
         except NotFound:
             raise CredentialRevoked from None
         spender, sink = [
@@ -139,6 +142,7 @@ async def _read(caller: Caller, session_name: str) -> ModelTerms:
         Charge(version, key_id, spender.id, sink.id, budget_ids),
         frozenset(settings.allowed_models),
         settings.cache_seconds,
+        most_tokens,
     )
 
 

@@ -168,3 +168,33 @@ def test_what_is_no_call_leaves_no_trace(
     assert got.status_code in (400, 413)
     assert "x-intutic-trace-id" not in got.headers
     assert listed(gateway, account)["total"] == 0
+
+
+@pytest.mark.parametrize("path", list(KINDS))
+def test_what_fits_into_no_minute_is_not_told_to_wait(
+    gateway: Gateway, model: ModelServer, account: Account, path: str
+) -> None:
+    headers = bearer(gateway.key(account, rateLimitTpm=50))
+    words = "A long question. " * 20
+    text = {"messages": [{"role": "user", "content": words}]} if path in (CHAT, MESSAGES) else {"input": words}
+    got = gateway.client.post(path, headers=headers, json={**asked(path), **text})
+    assert (got.status_code, got.json()["error"]["code"]) == (429, "RATE_LIMITED"), got.text
+    assert (got.headers["x-should-retry"], "retry-after" in got.headers) == ("false", False)
+    assert trace_of(gateway, account, got)["status"] == "refused"
+    assert model.requests == []
+
+
+@pytest.mark.parametrize("is_attenuated", [False, True])
+def test_an_answer_is_bounded_by_what_fits_into_a_minute(
+    gateway: Gateway, model: ModelServer, account: Account, is_attenuated: bool
+) -> None:
+    key = gateway.key(account, scopes=["proxy"], rateLimitTpm=400)
+    if is_attenuated:
+        keys = gateway.client.get("/api/v1/keys", headers=account.headers).json()
+        limited = next(one["keyId"] for one in keys["items"] if one["rateLimitTpm"])
+        wanted = {"requestedCaps": ["proxy"], "ttlSeconds": 600}
+        made = gateway.client.post(f"/api/v1/keys/{limited}/attenuate", headers=account.headers, json=wanted)
+        key = made.json()["childKey"]
+    got = gateway.client.post(CHAT, headers=bearer(key), json=chat())
+    assert got.status_code == 200, got.text
+    assert 300 < model.requests[0]["max_tokens"] < 400
