@@ -133,12 +133,18 @@ async def test_the_operator_stops_everything_from_the_command_line(
             assert (await client.delete(f"{world.server.base_url}{URL}/{switch}")).status_code == 404
         assert switch in await asyncio.to_thread(command, "lift", switch)
         assert await asyncio.to_thread(command, "list") == ""
+        # Nor does the operator have to say whose a switch is.
+        organization = encode(Prefix.ORGANIZATION, world.tenant.organization_id)
+        narrow = ("--organization", organization, "--agent", AGENT)
+        switch = (await asyncio.to_thread(command, "engage", "It repeats itself.", *narrow)).split("\t")[0]
+        assert switch in await asyncio.to_thread(command, "lift", switch)
+        assert await asyncio.to_thread(command, "list") == ""
         world.gate.open()
         async with asyncio.timeout(20):
             while {response.status_code for response in await asyncio.gather(*await runs(world, 4))} != {200}:
                 pass
         actions = await world.actions()
-        assert (actions.count("kill_switch.engaged"), actions.count("kill_switch.lifted")) == (1, 1)
+        assert (actions.count("kill_switch.engaged"), actions.count("kill_switch.lifted")) == (2, 2)
 
 
 def tenant_of(client: httpx.Client, account: Account) -> Account:

@@ -105,16 +105,20 @@ def lift(switch: str, *, organization: str | None = None, data_dir: DataDir = No
     switch
         Its id (ks_...).
     organization
-        Public id of its organisation (ws_...), unless it stops everything.
+        Public id of its organisation (ws_...); looked up when it is not given.
     """
     from bailiwick import invocations
 
     identifier = None if organization is None else _organization(organization)
 
     async def work() -> Switch:
-        if identifier is None:
+        owner = identifier
+        if owner is None:
+            engaged = await invocations.engaged_everywhere()
+            owner = next((owner for owner, one in engaged if one.public_id == switch), None)
+        if owner is None:
             return await invocations.lift_everything(switch, actor=_ACTOR)
-        return await invocations.lift_switch_for(identifier, switch, actor=_ACTOR)
+        return await invocations.lift_switch_for(owner, switch, actor=_ACTOR)
 
     print(f"{_run(data_dir, work).public_id}: lifted")
 
