@@ -198,3 +198,14 @@ def test_an_answer_is_bounded_by_what_fits_into_a_minute(
     got = gateway.client.post(CHAT, headers=bearer(key), json=chat())
     assert got.status_code == 200, got.text
     assert 300 < model.requests[0]["max_tokens"] < 400
+
+
+def test_the_field_that_is_wrong_is_the_one_named(gateway: Gateway, model: ModelServer, account: Account) -> None:
+    def named(headers: dict[str, str], **more: Any) -> str:
+        got = gateway.client.post(CHAT, headers=bearer(account.virtual_key) | headers, json=chat(**more))
+        assert got.status_code == 400, got.text
+        return str(got.json()["error"]["param"])
+
+    assert named({}, sensitivity_tier="extreme") == "sensitivity_tier"
+    assert named({"x-intutic-sensitivity": "extreme"}, sensitivity_tier="low") == "X-Intutic-Sensitivity"
+    assert named({}, max_cost_usd=-1) == "max_cost_usd"

@@ -90,10 +90,11 @@ def context_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> dict[str,
         if not isinstance(given, dict) or len(raw) > _MOST_CONTEXT_BYTES or "\\u0000" in raw:
             raise InvalidInput.of("X-Intutic-Context", f"must be a JSON object of at most {_MOST_CONTEXT_BYTES} bytes")
         context |= given
+    field = "X-Intutic-Sensitivity" if "x-intutic-sensitivity" in headers else "sensitivity_tier"
     sensitivity = headers.get("x-intutic-sensitivity", body.get("sensitivity_tier"))
     if sensitivity is not None:
         if sensitivity not in _SENSITIVITIES:
-            raise InvalidInput.of("X-Intutic-Sensitivity", f"must be one of {', '.join(_SENSITIVITIES)}")
+            raise InvalidInput.of(field, f"must be one of {', '.join(_SENSITIVITIES)}")
         context["sensitivity"] = sensitivity
     return context
 
