@@ -15,7 +15,7 @@ drop function if exists invocations_settle;
 drop function if exists invocations_settle_one;
 
 -- A hold has the id of its invocation.
-alter type invocation_call drop attribute hold_id;
+alter type invocation_call drop attribute hold_id, add attribute context text;
 alter type invocation_settlement drop attribute hold_id;
 
 -- What the owner of a hold will need when it is closed: of an invocation, what was called, who called, and how.
@@ -50,10 +50,6 @@ update holds h
 update holds set kind = 'unknown' where state = 'open' and kind = 'invocation' and details is null;
 reset role;
 delete from invocations where status = 'started';
-
--- Not even a server of an older version, should one still be at work, writes what nobody would know how to end.
-alter table holds add constraint holds_invocation_details
-  check (state <> 'open' or kind <> 'invocation' or details is not null);
 
 alter table invocations alter column status drop default;
 revoke update on invocations from bailiwick_app, bailiwick_system;

@@ -42,7 +42,7 @@ def test_a_call_is_compared_with_the_narrowest_budget(client: httpx.Client, acco
 
 @pytest.mark.parametrize("session", [b"\xff", b"a\tb", b"s" * 257])
 def test_a_session_that_a_call_may_not_name_is_refused(client: httpx.Client, account: Account, session: bytes) -> None:
-    answer = client.get(CHECK, headers={"x-api-key": account.virtual_key.encode(), "x-session-id": session})
+    answer = client.get(CHECK, headers={b"x-api-key": account.virtual_key.encode(), b"x-session-id": session})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-session-id")
 
 

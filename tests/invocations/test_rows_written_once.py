@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from bailiwick.invocations import TraceStatus, get_trace, list_traces, sweep
 from bailiwick.kernel import ids, runtime
-from bailiwick.kernel.database import APPLICATION_ROLE, SYSTEM_ROLE
+from bailiwick.kernel.database import APPLICATION_ROLE, SYSTEM_ROLE, Database
 from bailiwick.kernel.migrate import alembic_config, migrate
 from bailiwick.settings import Settings
 from tests.conftest import drop, with_database
@@ -118,7 +118,11 @@ async def test_half_of_an_invocation_under_way_stops_neither_sweeps_nor_lists(
     assert one.finished_at is not None
 
 
-def test_no_hold_of_an_invocation_stands_open_without_what_its_row_will_need(database_url: str) -> None:
-    """A server of an older version that is still at work would write such ones; no sweep could end them."""
-    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.CheckViolation):
-        connection.execute(_HOLD, (*(ids.uuid7() for _ in range(4)), "open", None))
+async def test_a_hold_that_tells_nothing_is_swept_and_stands_in_no_list(db: Database, database_url: str) -> None:
+    """A statement of an older server that was at work during the migration would leave such a one."""
+    organization, hold, account, sink = (ids.uuid7() for _ in range(4))
+    with psycopg.connect(database_url) as connection:
+        connection.execute(_HOLD, (organization, hold, account, sink, "open", None))
+    assert (await list_traces(organization, limit=9, offset=0)).traces == []
+    assert await sweep() == 1
+    assert (await list_traces(organization, limit=9, offset=0)).total == 0

@@ -81,6 +81,7 @@ def _of_call(item: Admission) -> tuple[object, ...]:
         item.target_kind,
         item.target_name,
         item.session_name,
+        item.context,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 from uuid import UUID
@@ -125,8 +125,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's W3C `traceparent`."""
     requested_model: str | None = None
     """The model that the caller asked for, where that is not the target's name."""
-    context: Mapping[str, object] | None = None
-    """What the caller tells of the call: small facts that its trace shows."""
+    context: str | None = None
+    """What the caller tells of the call, as a JSON object: small facts that its trace shows."""
 
 
 class StreamCall(Call, frozen=True, kw_only=True):

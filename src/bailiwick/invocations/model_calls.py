@@ -48,7 +48,6 @@ KINDS: Mapping[Dialect, str] = {Dialect.CHAT: "chat", Dialect.MESSAGES: "message
 _FOR_US = frozenset({"max_cost_usd", "sensitivity_tier"})
 _CHANGES_PROVIDER = ("conversation", "background")
 """Members of a Responses request that leave something behind at the provider: such a request is never only repeated."""
-_json = msgspec.json.Encoder()
 
 
 class ModelCalls(msgspec.Struct, frozen=True):
@@ -146,7 +145,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
                 virtual_key_id=virtual_key_of(call.caller),
                 session_name=call.session_name or own_session(call.caller),
                 error_code=refusal.code,
-                context=_json.encode(call.context).decode() if call.context else None,
+                context=call.context_json,
             )
             await self.pipeline.refuse(trace)
             if call.refused is not None:

@@ -243,6 +243,7 @@ class Pipeline:
                 started=started,
                 started_ns=started_ns,
                 requested_model=call.requested_model,
+                context=call.context,
             )
             future = self._lane.admit(item, abandoned=partial(self._give_back, call, item))
             try:
@@ -299,7 +300,6 @@ class Pipeline:
             status=status,
             error_code=error_code,
             latency_ms=latency_ms,
-            context=call.context,
         )
         settled = self._lane.settle(kept.settlement)
         try:

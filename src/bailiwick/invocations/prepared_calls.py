@@ -27,6 +27,7 @@ EMBEDDINGS = "embeddings"
 """What the invocations that make embeddings are called."""
 COUNTS = "count_tokens"
 """What those that count the tokens of a request are called."""
+_json = msgspec.json.Encoder()
 _TEXTLESS = frozenset({EMBEDDINGS, COUNTS})
 
 
@@ -53,6 +54,11 @@ class ModelCall(msgspec.Struct, frozen=True, kw_only=True):
     """Told the id of the trace when it has not been."""
     cached: Callable[[bool], None] | None = None
     """Told whether the answer comes from the cache, when the key has one."""
+
+    @property
+    def context_json(self) -> str | None:
+        """The context as its trace keeps it."""
+        return _json.encode(self.context).decode() if self.context else None
 
 
 class PreparedCall(msgspec.Struct, kw_only=True):
@@ -155,7 +161,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
             "refused": call.refused,
             "session_name": self.session_name,
             "trace_parent": call.headers.get("traceparent"),
-            "context": call.context,
+            "context": call.context_json,
         }
 
     def _begun(self, running: Running) -> None:

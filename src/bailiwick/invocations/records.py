@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +51,6 @@ def record(
     error_code: str | None,
     latency_ms: int,
     decision_id: UUID | None = None,
-    context: Mapping[str, object] | None = None,
 ) -> Record:
     """The settlement of an invocation that ended with `status`.
 
@@ -131,6 +129,5 @@ def record(
         event_payload=_json.encode(event).decode(),
         run_agent=admission.target_name if is_run else None,
         decision_id=decision_id,
-        context=_json.encode(context).decode() if context else None,
     )
     return Record(settlement, audit_id, flags)

@@ -121,6 +121,8 @@ class Admission(msgspec.Struct, frozen=True):
     """The same in nanoseconds since the epoch."""
     requested_model: str | None = None
     """The model that the caller asked for, where that is not `target_name`."""
+    context: str | None = None
+    """What the caller tells of the call, as a JSON object."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -152,5 +154,3 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     run_agent: str | None = None
     decision_id: UUID | None = None
     """The policy decision that explains `decision`."""
-    context: str | None = None
-    """What the caller tells of the call (`Call.context`), as a JSON object."""

@@ -44,7 +44,7 @@ def _fields(item: Settlement) -> tuple[object, ...]:
         usage.cache_savings_micros,
         usage.raw_cost_micros,
         item.decision_id,
-        item.context,
+        admission.context,
     )
 
 

@@ -20,7 +20,7 @@ _LOSE = text(
     "  i.audit_id, clock_timestamp()"
     " from unnest(cast(:organization_ids as uuid[]), cast(:ids as uuid[]), cast(:audit_ids as uuid[]))"
     "  as i (organization_id, id, audit_id)"
-    " join holds h on h.organization_id = i.organization_id and h.id = i.id"
+    " join holds h on h.organization_id = i.organization_id and h.id = i.id and h.details is not null"
 )
 _COUNT = text("select invocations_count_traces(cast(:organization_ids as uuid[]), cast(:ids as uuid[]))")
 

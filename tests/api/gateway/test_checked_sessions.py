@@ -13,9 +13,9 @@ from tests.invocations.conftest import ModelServer
 def test_the_session_is_that_of_a_call_with_the_same_header(
     gateway: Gateway, model: ModelServer, account: Account, session: str | None
 ) -> None:
-    headers = {"authorization": f"Bearer {account.virtual_key}".encode()}
+    headers = {b"authorization": f"Bearer {account.virtual_key}".encode()}
     if session is not None:
-        headers["x-session-id"] = session.encode()
+        headers[b"x-session-id"] = session.encode()
     body = {"model": "fast", "messages": [{"role": "user", "content": "Hi"}]}
     called = gateway.client.post("/v1/chat/completions", headers=headers, json=body)
     assert called.status_code == 200, called.text

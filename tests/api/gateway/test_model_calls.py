@@ -313,12 +313,17 @@ async def test_a_budget_is_never_overspent_by_calls_at_once(
     books_are_right(rows, account)
 
 
-def test_requests_per_minute_are_refused_with_a_time(gateway: Gateway, model: ModelServer, account: Account) -> None:
-    headers = bearer(gateway.key(account, rateLimitRpm=2)) | {"x-intutic-context": "{}"}
+def test_requests_per_minute_are_refused_with_a_time(
+    gateway: Gateway, model: ModelServer, account: Account, rows: Rows
+) -> None:
+    headers = bearer(gateway.key(account, rateLimitRpm=2)) | {"x-intutic-context": '{"ticket":"T-1"}'}
     answers = [gateway.client.post(CHAT, headers=headers, json=chat()) for _ in range(3)]
     assert [got.status_code for got in answers] == [200, 200, 429]
     assert answers[2].json()["error"]["code"] == "RATE_LIMITED"
     assert 1 <= int(answers[2].headers["retry-after"]) <= 60
+    traces = rows.all("select status, context from invocations order by id desc limit 3")
+    assert [trace["status"] for trace in traces] == ["refused", "completed", "completed"]
+    assert [trace["context"] for trace in traces] == [{"ticket": "T-1"}] * 3
 
 
 def test_calls_are_grouped_into_sessions(gateway: Gateway, model: ModelServer, account: Account, rows: Rows) -> None:

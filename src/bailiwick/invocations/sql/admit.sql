@@ -266,9 +266,9 @@ begin
    where outcomes[i.ordinality] = 'ok';
 
   insert into invocations (organization_id, id, kind, target_kind, target_name, subject, membership_id, virtual_key_id,
-                           session_name, status, decision, error_code, finished_at)
+                           session_name, context, status, decision, error_code, finished_at)
   select c.organization_id, i.id, i.kind, i.target_kind, i.target_name, c.subject, c.membership_id, c.virtual_key_id,
-         i.session_name, 'refused', 'KILL',
+         i.session_name, i.context::jsonb, 'refused', 'KILL',
          case o.outcome when 'killed' then 'KILL_SWITCH' else split_part(o.outcome, ':', 1) end, moment
     from unnest(calls) with ordinality as i join unnest(callers) with ordinality as c on c.ordinality = i.caller
    cross join lateral (select outcomes[i.ordinality] as outcome) as o

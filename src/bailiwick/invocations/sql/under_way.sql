@@ -15,7 +15,7 @@ $$ select v.* from jsonb_populate_record(
      null::invocations,
      h.details || jsonb_build_object('organization_id', h.organization_id, 'id', h.id, 'hold_id', h.id,
                                      'status', 'started', 'input_tokens', 0, 'output_tokens', 0, 'cost_micros', 0)) as v
-    where h.state = 'open' and h.kind = 'invocation' $$;
+    where h.state = 'open' and h.kind = 'invocation' and h.details is not null $$;
 
 -- The invocations of an organisation that are under way. They are looked for among the open holds of all organisations,
 -- which have an index of their own, and not by the organisation, whose closed ones are many: hence the comparison that
