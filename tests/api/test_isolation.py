@@ -48,6 +48,23 @@ def test_every_operation_with_a_credential_refuses_strangers(client: httpx.Clien
             assert error_code(answer) in codes, operation.id
 
 
+def test_the_document_says_which_operations_take_a_credential(client: httpx.Client) -> None:
+    """Those beyond the contracts too."""
+    document: dict[str, Any] = client.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    said = {True: 0, False: 0}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            needed = operation["security"]
+            assert all(scheme in schemes for one in needed for scheme in one), operation["operationId"]
+            takes_one = needed != [] and {} not in needed
+            said[takes_one] += 1
+            address = re.sub(r"\{[^/{}]+\}", _ANY_ID, path)
+            answer = client.request(method, address, content=b"{", headers={"content-type": "application/json"})
+            assert (answer.status_code == 401) == takes_one, operation["operationId"]
+    assert min(said.values()) >= 5
+
+
 @pytest.mark.parametrize("role", ["ADMIN", "EM", "DEVELOPER", "VIEWER"])
 def test_every_operation_refuses_roles_below_its_own(
     client: httpx.Client, account: Account, rows: Rows, role: str
@@ -80,9 +97,9 @@ def test_a_viewer_changes_nothing_that_is_not_its_own(client: httpx.Client, acco
         if name not in ("governance_auth_logout", "governance_auth_change_password")
     }
     assert len(answers) > 10
-    # Calls of agents and models are any member's; an event is the signature's, whoever brings it.
+    # Calls of agents and models are any member's.
     calls = {name for name, (_, address) in changing.items() if address.startswith("/v1/")}
-    open_to_all = calls | {"hosted_agent_run", "log_source_receive_events"}
+    open_to_all = calls | {"hosted_agent_run"}
     assert {name for name, status in answers.items() if status != 403} == open_to_all
 
 

@@ -29,6 +29,9 @@ _IN_FRONT = {
     agent.OPERATION: ("post", "/api/v1/agent/run"),
     **{endpoint.operation: ("post", path) for path, endpoint in ENDPOINTS.items()},
 }
+# What operations beyond the contracts take: the schemes are those of the governance contract.
+_CREDENTIALS: list[dict[str, list[str]]] = [{"accessToken": []}, {"virtualKey": []}]
+_GATEWAY = [*_CREDENTIALS, {"virtualKeyHeader": []}]
 _DOCUMENTED = {endpoint.operation: endpoint.document for endpoint in ENDPOINTS.values() if endpoint.document}
 
 
@@ -83,6 +86,17 @@ def served(api: Litestar) -> Iterator[tuple[str, str, str | None]]:
                         yield method.lower(), route.path, identifier if isinstance(identifier, str) else None
 
 
+def _public(api: Litestar) -> set[tuple[str, str]]:
+    """Method and path of what takes no credential."""
+    return {
+        (method.lower(), route.path)
+        for route in api.routes
+        for handler in getattr(route, "route_handlers", ())
+        if isinstance(handler, HTTPRouteHandler) and (handler.opt.get("public") or not handler.resolve_guards())
+        for method in handler.http_methods
+    }
+
+
 def _renamed(node: Any, contract: str) -> Any:
     """A copy in which component names carry their contract's name: two contracts may use one name differently."""
     if isinstance(node, dict):
@@ -122,6 +136,7 @@ def _take_components(document: dict[str, Any], node: Any) -> None:
 def document(api: Litestar) -> dict[str, Any]:
     """The OpenAPI 3.1 document of what `api` serves. Raises ContractBroken."""
     own = api.openapi_schema.to_schema()
+    public = _public(api)
     result: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -140,7 +155,9 @@ def document(api: Litestar) -> dict[str, Any]:
                 re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), {}
             ).get(method)
             if known is not None:
-                result["paths"].setdefault(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), {})[method] = known
+                needed = [] if (method, path) in public else _GATEWAY if operation_id in _DOCUMENTED else _CREDENTIALS
+                own_path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path)
+                result["paths"].setdefault(own_path, {})[method] = {**known, "security": needed}
             continue
         contract, contract_method, contract_path = place
         if (method, shape(path)) != (contract_method, shape(contract_path)):

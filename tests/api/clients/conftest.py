@@ -148,24 +148,28 @@ class Trace:
         return Trace(self._rows, account)
 
     def last(self) -> dict[str, Any]:
-        """The latest call, when it is over."""
+        """The latest call, when all are over."""
 
         def found() -> Any:
-            got = self._rows.all(
+            held = "select 1 from holds where organization_id = %s and state = 'open'"
+            if self._rows.all(held, self._organization_id) or not self.count():
+                return None
+            return self._rows.one(
                 "select * from invocations where organization_id = %s order by id desc limit 1", self._organization_id
             )
-            return got[0] if self.count() else None
 
         row: dict[str, Any] = until(found)
         return row
 
     def count(self) -> int:
-        """How many calls there were, as far as they are over."""
+        """How many calls there were, those under way among them."""
         return self._count() - self._before
 
     def _count(self) -> int:
         found = self._rows.one(
-            "select count(*) as n from invocations where organization_id = %s", self._organization_id
+            "select (select count(*) from invocations v where v.organization_id = o.id) + (select count(*) from holds h"
+            " where h.organization_id = o.id and h.state = 'open') as n from organizations o where o.id = %s",
+            self._organization_id,
         )
         return int(found["n"])
 
