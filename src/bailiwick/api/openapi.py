@@ -77,23 +77,26 @@ def served(api: Litestar) -> Iterator[tuple[str, str, str | None]]:
     """Method, path and operation id of everything that is served."""
     for operation_id, (method, path) in _IN_FRONT.items():
         yield method, path, operation_id
+    for method, path, handler in _handlers(api):
+        yield method, path, handler.operation_id if isinstance(handler.operation_id, str) else None
+
+
+def _handlers(api: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
+    """Method, path and handler of everything that the web framework serves."""
     for route in api.routes:
-        for route_handler in getattr(route, "route_handlers", ()):
-            if isinstance(route_handler, HTTPRouteHandler):
-                for method in route_handler.http_methods:
+        for handler in getattr(route, "route_handlers", ()):
+            if isinstance(handler, HTTPRouteHandler):
+                for method in handler.http_methods:
                     if method.lower() in _METHODS:
-                        identifier = route_handler.operation_id
-                        yield method.lower(), route.path, identifier if isinstance(identifier, str) else None
+                        yield method.lower(), route.path, handler
 
 
 def _public(api: Litestar) -> set[tuple[str, str]]:
     """Method and path of what takes no credential."""
     return {
-        (method.lower(), route.path)
-        for route in api.routes
-        for handler in getattr(route, "route_handlers", ())
-        if isinstance(handler, HTTPRouteHandler) and (handler.opt.get("public") or not handler.resolve_guards())
-        for method in handler.http_methods
+        (method, path)
+        for method, path, handler in _handlers(api)
+        if handler.opt.get("public") or not handler.resolve_guards()
     }
 
 
@@ -151,12 +154,10 @@ def document(api: Litestar) -> dict[str, Any]:
     for method, path, operation_id in sorted(served(api), key=lambda entry: (entry[1], entry[0])):
         place = contract_operations().get(operation_id or "")
         if place is None:
-            known = _DOCUMENTED.get(operation_id or "") or own["paths"].get(
-                re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), {}
-            ).get(method)
+            own_path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path)
+            known = _DOCUMENTED.get(operation_id or "") or own["paths"].get(own_path, {}).get(method)
             if known is not None:
                 needed = [] if (method, path) in public else _GATEWAY if operation_id in _DOCUMENTED else _CREDENTIALS
-                own_path = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path)
                 result["paths"].setdefault(own_path, {})[method] = {**known, "security": needed}
             continue
         contract, contract_method, contract_path = place

@@ -28,7 +28,6 @@ _APPEND = text(
     "select audit_append(cast(:organization_ids as uuid[]), cast(:entry_ids as uuid[]),"
     " cast(:chains as text[]), cast(:bodies as text[]))"
 )
-# As in the predicates of the indexes: a parameter would hide from the planner that they match.
 _LITERALS: Mapping[Chain, TextClause] = {"runs": text("'runs'"), "activity": text("'activity'")}
 COLUMNS = (
     AuditEntry.organization_id,
@@ -39,6 +38,12 @@ COLUMNS = (
     AuditEntry.row_hash,
     AuditEntry.body,
 )
+
+
+def in_chain(chain: Chain) -> ColumnElement[bool]:
+    """Whether an entry is of a chain, with a literal as in the predicates of the indexes: a parameter would hide from
+    the planner that they match."""
+    return AuditEntry.chain == _LITERALS[chain]
 
 
 async def append(
@@ -171,7 +176,7 @@ async def list_entries(
     if actor is not None:
         conditions.append(AuditEntry.actor == actor)
     if chain is not None:
-        conditions.append(AuditEntry.chain == _LITERALS[chain])
+        conditions.append(in_chain(chain))
     if since is not None:
         conditions.append(AuditEntry.id >= _first_id(since))
     if until is not None:

@@ -1,9 +1,9 @@
 """Subscriptions as Stripe reports them: what an event changes, which one counts, how clients see it.
 
 Events arrive more than once and in any order. Each value carries the stamp of the event that set it and yields only to
-one at least as recent; so any order of the same events ends in the same state. Of events of one
-second, which is as exactly as Stripe tells, the last to arrive counts; with an API key the subscription is read anew,
-and their order does not matter.
+one at least as recent; so any order of the same events ends in the same state. Of events of one second, which is as
+exactly as Stripe tells, the last to arrive counts; with an API key the subscription is read anew, and their order does
+not matter.
 """
 
 from __future__ import annotations

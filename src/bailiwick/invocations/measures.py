@@ -38,9 +38,10 @@ class Names:
 
     def label(self, name: str) -> str:
         """What stands for `name`."""
+        name = name[:_LONGEST_NAME]
         if len(self._known) < self._most:
-            self._known.add(name[:_LONGEST_NAME])
-        return name[:_LONGEST_NAME] if name[:_LONGEST_NAME] in self._known else _OTHER
+            self._known.add(name)
+        return name if name in self._known else _OTHER
 
 
 _targets, _models = Names(1000), Names(1000)
