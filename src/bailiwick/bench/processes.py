@@ -32,12 +32,14 @@ class ProcessMemory(msgspec.Struct, frozen=True, kw_only=True):
 class OwnServer:
     """A server that this process started, on a loopback port."""
 
-    def __init__(self, name: str, port: int, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(
+        self, name: str, port: int, process: asyncio.subprocess.Process, log: Path, *, started_at: float
+    ) -> None:
         self.name = name
         self.port = port
         self.process = process
         self.log = log
-        self.started_at = time.perf_counter()
+        self.started_at = started_at
         self.start_up_seconds = 0.0
         """From the start of the process to its first good answer."""
 
@@ -46,7 +48,7 @@ class OwnServer:
         while time.perf_counter() - self.started_at < timeout_seconds:
             self.check_runs()
             if await answers(self.port, path):
-                self.start_up_seconds = round(time.perf_counter() - self.started_at, 2)
+                self.start_up_seconds = time.perf_counter() - self.started_at
                 return
             await asyncio.sleep(0.05)
         raise ServerNotReadyError(f"{self.name} did not answer in {timeout_seconds:.0f} s: {self.log_end()}")
@@ -101,6 +103,7 @@ async def own_server(
 ) -> AsyncIterator[OwnServer]:
     """Starts `command` in `folder` for the length of the block; what it prints goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    started_at = time.perf_counter()
     with log.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -111,7 +114,7 @@ async def own_server(
             cwd=folder,
             start_new_session=True,  # so that an interrupt at the terminal reaches us first, and we end it properly
         )
-    server = OwnServer(name, port, process, log)
+    server = OwnServer(name, port, process, log, started_at=started_at)
     try:
         yield server
     finally:

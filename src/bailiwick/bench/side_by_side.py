@@ -212,7 +212,7 @@ class Benchmark(Generic[OptionsT]):
             Footprint(
                 target=target,
                 workers=workers,
-                start_up_seconds=server.start_up_seconds,
+                start_up_seconds=round(server.start_up_seconds, 2),
                 resident_mib=round(sum(one.resident_mib for one in processes), 1),
                 proportional_mib=round(sum(one.proportional_mib for one in processes), 1),
                 worker_resident_mib=round(largest_worker_mib(processes), 1),
