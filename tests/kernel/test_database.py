@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from bailiwick.kernel import outbox
 from bailiwick.kernel.cross_tenant import CrossTenantUse
-from bailiwick.kernel.database import Database, after_commit, system_transaction, tenant_transaction
+from bailiwick.kernel.database import Database, after_commit, is_unavailable, system_transaction, tenant_transaction
 from bailiwick.kernel.ids import uuid7
 
 
@@ -52,6 +53,36 @@ async def test_work_after_commit_runs_only_after_a_commit(db: Database) -> None:
         after_commit(session, run)
         assert ran == []
     assert ran == ["ran"]
+
+
+async def test_connections_that_ended_in_the_pool_are_replaced_unnoticed(db: Database, database_url: str) -> None:
+    mine = uuid7()
+    async with tenant_transaction(mine) as first, tenant_transaction(mine) as second:
+        ended = [await session.scalar(text("select pg_backend_pid()")) for session in (first, second)]
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as superuser:
+        for pid in ended:
+            await superuser.execute("select pg_terminate_backend(%s, 10000)", [pid])
+    async with tenant_transaction(mine) as first, tenant_transaction(mine) as second:
+        await outbox.emit(first, mine, "test", {})
+        for session in (first, second):
+            assert await session.scalar(text("select pg_backend_pid()")) not in ended
+            assert await session.scalar(text("select current_setting('bailiwick.organization_id')")) == str(mine)
+    async with tenant_transaction(mine) as session:
+        assert await session.scalar(text("select count(*) from outbox_events")) == 1
+
+
+async def test_a_connection_that_ends_within_a_transaction_is_told(db: Database, database_url: str) -> None:
+    mine = uuid7()
+    with pytest.raises(DBAPIError) as raised:
+        async with tenant_transaction(mine) as session:
+            await outbox.emit(session, mine, "test", {})
+            pid = await session.scalar(text("select pg_backend_pid()"))
+            async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as superuser:
+                await superuser.execute("select pg_terminate_backend(%s, 10000)", [pid])
+            await session.execute(text("select 1"))
+    assert is_unavailable(raised.value)
+    async with tenant_transaction(mine) as session:
+        assert await session.scalar(text("select count(*) from outbox_events")) == 0
 
 
 async def test_the_application_role_cannot_leave_its_tenant_by_partition(db: Database) -> None:

@@ -81,9 +81,17 @@ def current() -> Database:
 
 @contextlib.asynccontextmanager
 async def _transaction(set_up: str, parameters: dict[str, Any]) -> AsyncIterator[AsyncSession]:
-    async with AsyncSession(current().engine, expire_on_commit=False) as session, session.begin():
-        await session.execute(text(set_up), parameters)
+    async with AsyncSession(current().engine, expire_on_commit=False) as session:
+        try:
+            await session.execute(text(set_up), parameters)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            # The server ended the connection while it lay in the pool, say when it restarted. Nothing is done yet.
+            await session.rollback()
+            await session.execute(text(set_up), parameters)
         yield session
+        await session.commit()
         # The work after commit is told only once the commit has succeeded.
         callbacks: list[Callable[[], Awaitable[None]]] = session.info.pop("after_commit", [])
     for callback in callbacks:
