@@ -14,13 +14,12 @@ _EXPIRE = text("select organization_id, hold_id, kind from ledger_expire_holds(:
 _LOSE = text(
     "insert into invocations (organization_id, id, hold_id, kind, target_kind, target_name, subject, membership_id,"
     " virtual_key_id, session_name, status, decision, error_code, audit_id, finished_at)"
-    " select h.organization_id, h.id, h.id, h.details ->> 'kind', h.details ->> 'target_kind',"
-    "  h.details ->> 'target_name', h.details ->> 'subject', (h.details ->> 'membership_id')::uuid,"
-    "  (h.details ->> 'virtual_key_id')::uuid, h.details ->> 'session_name', 'lost', 'KILL', 'LEASE_EXPIRED',"
-    "  i.audit_id, clock_timestamp()"
+    " select h.organization_id, h.id, h.id, d.kind, d.target_kind, d.target_name, d.subject, d.membership_id,"
+    "  d.virtual_key_id, d.session_name, 'lost', 'KILL', 'LEASE_EXPIRED', i.audit_id, clock_timestamp()"
     " from unnest(cast(:organization_ids as uuid[]), cast(:ids as uuid[]), cast(:audit_ids as uuid[]))"
     "  as i (organization_id, id, audit_id)"
     " join holds h on h.organization_id = i.organization_id and h.id = i.id and h.details is not null"
+    " cross join lateral invocations_of_details(h.details) as d"
 )
 _COUNT = text("select invocations_count_traces(cast(:organization_ids as uuid[]), cast(:ids as uuid[]))")
 

@@ -82,13 +82,12 @@ begin
       status, decision, error_code, provider, model, input_tokens, output_tokens, cost_micros, latency_ms,
       first_token_ms, findings, input_hash, output_hash, audit_id, finished_at, requested_model, cached_tokens,
       reasoning_tokens, cache_hit, cache_savings_micros, raw_cost_micros, decision_id, context)
-    select i.organization_id, i.id, i.id, d.held ->> 'kind', d.held ->> 'target_kind', d.held ->> 'target_name',
-           d.held ->> 'subject', (d.held ->> 'membership_id')::uuid, (d.held ->> 'virtual_key_id')::uuid,
-           d.held ->> 'session_name', i.status, i.decision, i.error_code, i.provider, i.model, i.input_tokens,
+    select i.organization_id, i.id, i.id, d.kind, d.target_kind, d.target_name, d.subject, d.membership_id,
+           d.virtual_key_id, d.session_name, i.status, i.decision, i.error_code, i.provider, i.model, i.input_tokens,
            i.output_tokens, posted[i.ordinality], i.latency, i.first_token, i.findings::jsonb, i.input_hash,
            i.output_hash, i.audit_id, moment, left(i.requested_model, 256), i.cached_tokens, i.reasoning_tokens,
            i.cache_hit, i.cache_savings, i.raw_cost, i.decision_id, i.context::jsonb
-      from unnest(items) with ordinality as i cross join lateral (select details[i.ordinality] as held) as d
+      from unnest(items) with ordinality as i cross join lateral invocations_of_details(details[i.ordinality]) as d
      where outcomes[i.ordinality] = 'ok'
     returning v.organization_id, v.id, v.status, v.decision, coalesce(v.requested_model, v.target_name) as requested,
               v.model, v.virtual_key_id,

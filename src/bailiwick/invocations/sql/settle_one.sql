@@ -64,12 +64,12 @@ begin
                            output_tokens, cost_micros, latency_ms, first_token_ms, findings, input_hash, output_hash,
                            audit_id, finished_at, requested_model, cached_tokens, reasoning_tokens, cache_hit,
                            cache_savings_micros, raw_cost_micros, decision_id, context)
-  values (organization, invocation, invocation, closed.details ->> 'kind', closed.details ->> 'target_kind',
-          closed.details ->> 'target_name', closed.details ->> 'subject', (closed.details ->> 'membership_id')::uuid,
-          (closed.details ->> 'virtual_key_id')::uuid, closed.details ->> 'session_name', status, decision, error_code,
-          provider, model, input_tokens, output_tokens, closed.posted_amount, latency, first_token, findings::jsonb,
-          input_hash, output_hash, audit_entry, moment, left(requested_model, 256), cached_tokens, reasoning_tokens,
-          cache_hit, cache_savings, raw_cost, policy_decision, context::jsonb);
+  select organization, invocation, invocation, d.kind, d.target_kind, d.target_name, d.subject, d.membership_id,
+         d.virtual_key_id, d.session_name, status, decision, error_code, provider, model, input_tokens, output_tokens,
+         closed.posted_amount, latency, first_token, findings::jsonb, input_hash, output_hash, audit_entry, moment,
+         left(requested_model, 256), cached_tokens, reasoning_tokens, cache_hit, cache_savings, raw_cost,
+         policy_decision, context::jsonb
+    from invocations_of_details(closed.details) as d;
   if closed.posted_amount > 0 then
     insert into transfers (organization_id, id, ledger, debit_account_id, credit_account_id, amount, kind, hold_id,
                            reference, created_at)
@@ -102,10 +102,10 @@ begin
      -- A limit per minute has forgotten what an earlier window admitted.
      and (b.period <> 'minute' or b.period_start <= closed.created_at);
   perform invocations_count_trace(organization, invocation, status, decision,
-                                  coalesce(requested_model, closed.details ->> 'target_name'), model,
-                                  (closed.details ->> 'virtual_key_id')::uuid,
-                                  case when closed.details ->> 'kind' = 'agent_run' and status = 'completed'
-                                       then input_tokens + output_tokens end);
+                                  coalesce(requested_model, d.target_name), model, d.virtual_key_id,
+                                  case when d.kind = 'agent_run' and status = 'completed'
+                                       then input_tokens + output_tokens end)
+     from invocations_of_details(closed.details) as d;
   if run_agent is not null then
     insert into run_counts as c (organization_id, agent_id, runs) values (organization, run_agent, 1)
     on conflict (organization_id, agent_id) do update set runs = c.runs + 1;
