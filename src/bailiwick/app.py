@@ -8,7 +8,6 @@ import gc
 import os
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from litestar import Litestar
@@ -63,7 +62,7 @@ class Application:
         traces = telemetry.set_up_traces(self._settings)
         started = runtime.start(self._settings, database_url(self._settings))
         # The operator's own model servers may be private; what the guard is for is addresses that callers name.
-        outbound = started.outbound.allowing(_servers(self._models))
+        outbound = started.outbound.allowing(self._models.base_urls())
         upstreams = open_upstreams(self._models, outbound, self._settings)
         pipeline = Pipeline(
             started.database, lease_seconds=self._settings.hold_lease_seconds, is_alone=self._settings.workers == 1
@@ -133,12 +132,6 @@ def _models(configured: Settings) -> ModelList:
     if hosted and not models.find(hosted):
         raise Misconfigured(f"BAILIWICK_HOSTED_AGENTS_MODEL: {hosted!r} is not in the model list (BAILIWICK_MODELS)")
     return models
-
-
-def _servers(models: ModelList) -> set[str]:
-    """The names of the servers of a model list."""
-    places = [place for served in models.models.values() for place in served]
-    return {name for place in places if (name := urlsplit(place.base_url).hostname) is not None}
 
 
 def _build_model_calls(started: Runtime, pipeline: Pipeline, upstreams: Upstreams, answers: AnswerCache) -> ModelCalls:

@@ -90,6 +90,21 @@ async def test_no_spelling_of_a_private_address_is_called(proxy: Proxy, address:
     await outbound.close()
 
 
+@pytest.mark.parametrize("url", ["http://10.0.0.8", "http://[0:0:0:0:0:0:0:1]:8000/v1", "http://１２７.0.0.1/v1"])
+def test_a_private_server_that_the_operator_named_is_allowed_however_it_is_spelled(url: str) -> None:
+    with pytest.raises(AddressRefused):
+        Outbound().check(url)
+    Outbound().allowing(["", "ftp://nowhere", url]).check(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[::1", "http://models:0/v1", "http://@models/", "//models", "models"]
+)
+def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
+    with pytest.raises(AddressRefused):
+        Outbound(frozenset({"models"})).check(url)
+
+
 @pytest.mark.parametrize(
     ("address", "public"),
     [

@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -89,8 +88,7 @@ async def budget_left_micros(raw: str) -> int | None:
 @contextlib.asynccontextmanager
 async def operator_outbound(url: str) -> AsyncIterator[Outbound]:
     """A client for one server that the operator configured, which may be private; nobody else can name it."""
-    parts = urlsplit(url)
-    client = runtime().outbound.allowing({parts.hostname} if parts.hostname else ())
+    client = runtime().outbound.allowing([url])
     try:
         yield client
     finally:

@@ -123,6 +123,10 @@ class ModelList(msgspec.Struct, frozen=True):
     derived: dict[str, Sequence[Deployment]] = msgspec.field(default_factory=dict)
     """What `find` made of wildcards."""
 
+    def base_urls(self) -> set[str]:
+        """Where the models are served."""
+        return {deployment.base_url for served in self.models.values() for deployment in served}
+
     def find(self, name: str) -> Sequence[Deployment]:
         """The deployments of a model; of several wildcards that match, those with the longest text; else none."""
         if "*" in name:

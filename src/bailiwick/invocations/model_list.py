@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -30,6 +29,7 @@ from bailiwick.invocations.deployments import Deployment, ModelList, Routing
 from bailiwick.invocations.dialects import Dialect
 from bailiwick.invocations.providers import UnknownProvider, default_base_url, find_provider, protocol_of
 from bailiwick.kernel.errors import Misconfigured
+from bailiwick.kernel.outbound import AddressRefused, server_of
 
 _DEFAULT_OUTPUT_TOKENS = 4096
 _ENDPOINTS = {
@@ -37,8 +37,6 @@ _ENDPOINTS = {
     "/messages": Dialect.MESSAGES,
     "/responses": Dialect.RESPONSES,
 }
-
-
 # A header field's name and value (RFC 9110 section 5), as far as they can be sent.
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -176,11 +174,8 @@ def _deployment(raw: Any, where: str) -> Deployment:
 def _unsendable(base_url: str, given: _Parameters) -> str | None:
     """Why no request could be sent so, if that is so. Says nothing of the key itself."""
     try:
-        parts = urlsplit(base_url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_address = False
-    if not is_address or "@" in parts.netloc:
+        server_of(base_url)
+    except AddressRefused:
         return "api_base must be an http or https URL without credentials"
     if not _FIELD_VALUE.fullmatch(given.api_key or ""):
         return "api_key holds a character that no header may hold, a line end perhaps"

@@ -9,6 +9,7 @@ addresses that a URL spells out, and no others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json as jsonlib
 import socket
@@ -84,20 +85,27 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-@lru_cache(maxsize=1024)  # the same few URLs over and over; what is refused is not kept
-def _check(url: str, allowed: frozenset[str]) -> None:
+def server_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL, as the clients read them: they make ASCII of other digits and dots, so that a name
+    becomes an address. Raises AddressRefused for a URL that nobody may call, whatever its server: of another scheme,
+    without a host, with credentials.
+    """
     try:
-        parts = urlsplit(url)
-        # The host as the clients read it: they make ASCII of other digits and dots, so that a name becomes an address.
-        called = URL(url)
-        host, port = called.raw_host, called.explicit_port
+        parts, called = urlsplit(url), URL(url)
     except ValueError:
         raise AddressRefused("this is not a URL") from None
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https"):
         raise AddressRefused("only http and https URLs may be called")
-    if parts.username is not None or parts.password is not None:
+    if not called.raw_host or not called.port:
+        raise AddressRefused("this is not a URL that can be called")
+    if "@" in parts.netloc:
         raise AddressRefused("a URL may not carry credentials")
-    port = port or (443 if parts.scheme == "https" else 80)
+    return called.raw_host, called.port
+
+
+@lru_cache(maxsize=1024)  # the same few URLs over and over; what is refused is not kept
+def _check(url: str, allowed: frozenset[str]) -> None:
+    host, port = server_of(url)
     if _is_allowed(host, port, allowed):
         return
     try:
@@ -174,9 +182,15 @@ class Outbound:
         self._session: aiohttp.ClientSession | None = None
         self._client: HttpClient | None = None
 
-    def allowing(self, hosts: Iterable[str]) -> Outbound:
-        """A client of its own, to be closed by itself, that may also call `hosts`: those that the operator named."""
-        return Outbound(self._allowed | frozenset(hosts), proxy_url=self._proxy)
+    def allowing(self, urls: Iterable[str]) -> Outbound:
+        """A client of its own, to be closed by itself, that may also call the hosts of `urls`, which the operator
+        named, where they are private. Of a URL that nobody may call, nothing is allowed.
+        """
+        hosts = set()
+        for url in urls:
+            with contextlib.suppress(AddressRefused):
+                hosts.add(server_of(url)[0])
+        return Outbound(self._allowed | hosts, proxy_url=self._proxy)
 
     def check(self, url: str) -> None:
         """Refuses a URL that may not be called: other schemes, credentials in it, literal private addresses.
