@@ -40,7 +40,7 @@ async def main(url: str, *ids: str) -> None:
     say("ready")
     await asyncio.to_thread(sys.stdin.readline)
     async with tenant_transaction(organization_id) as session:
-        budget_ids = await identity.key_limits(session, organization_id, key_id)
+        budget_ids = (await identity.key_limits(session, organization_id, key_id)).budget_ids
     results = await asyncio.gather(
         *(lane.admit(an_admission(organization_id, account_id, sink_id, 1, budget_ids)) for _ in range(CALLERS)),
         return_exceptions=True,

@@ -52,9 +52,10 @@ class House(msgspec.Struct):
     async def limits(self, key_id: UUID | None, session_name: str | None = None) -> Sequence[UUID]:
         """The budgets of a call now."""
         async with tenant_transaction(self.id) as session:
-            return await identity.key_limits(
+            limits = await identity.key_limits(
                 session, self.id, key_id, membership_id=self.caller.membership_id, session_name=session_name
             )
+        return limits.budget_ids
 
     async def call(self, key_id: UUID | None, amount: int = 1, **more: Any) -> Admission:
         """One admitted call, with the key's limits of this moment."""
@@ -197,6 +198,7 @@ async def test_holds_of_the_ledger_keep_to_limits_per_minute(house: House) -> No
 
     async def hold() -> UUID:
         async with tenant_transaction(house.id) as session:
+            limits = await identity.key_limits(session, house.id, key.id)
             placed = await ledger.place_hold(
                 session,
                 house.id,
@@ -206,7 +208,7 @@ async def test_holds_of_the_ledger_keep_to_limits_per_minute(house: House) -> No
                 tokens=10,
                 kind="test",
                 lease_expires_at=placed_until,
-                budget_ids=await identity.key_limits(session, house.id, key.id),
+                budget_ids=limits.budget_ids,
             )
         return placed.id
 

@@ -13,7 +13,7 @@ from bailiwick.identity.email_addresses import normal_email, resend_verification
 from bailiwick.identity.errors import MembershipEnded, SlugTaken
 from bailiwick.identity.external_callers import find_external_organization
 from bailiwick.identity.key_attenuation import Attenuated, attenuate_key
-from bailiwick.identity.key_limits import MoneyLimit, key_limits, money_limits, tokens_per_minute
+from bailiwick.identity.key_limits import CallLimits, MoneyLimit, key_limits, money_limits
 from bailiwick.identity.key_rotation import MOST_GRACE_SECONDS, rotate_key
 from bailiwick.identity.key_usage import DayOfUsage, key_usage
 from bailiwick.identity.mail import deliver_mails, list_mails, mails_under_way, queue_mail
@@ -58,6 +58,7 @@ __all__ = [
     "Attenuated",
     "BudgetAnswer",
     "BudgetTier",
+    "CallLimits",
     "Caller",
     "Credential",
     "DayOfUsage",
@@ -123,7 +124,6 @@ __all__ = [
     "sign_up",
     "start",
     "status_of",
-    "tokens_per_minute",
     "touch_organization",
     "update_workspace",
     "verify_email",

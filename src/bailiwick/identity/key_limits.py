@@ -55,6 +55,14 @@ class Limit(msgspec.Struct, frozen=True):
     amount: int | None
 
 
+class CallLimits(msgspec.Struct, frozen=True):
+    """What limits a call: the budgets that it must hold, and of the limits in tokens per minute of its key and those
+    above it the lowest; None: there is none."""
+
+    budget_ids: Sequence[UUID]
+    tokens_per_minute: int | None
+
+
 class MoneyLimit(msgspec.Struct, frozen=True):
     """A limit in micro-dollars and how much of it is used."""
 
@@ -133,12 +141,6 @@ async def _limits(
     return [key.id for key in keys], limits
 
 
-async def tokens_per_minute(session: AsyncSession, organization_id: UUID, key_id: UUID) -> int | None:
-    """The lowest limit in tokens per minute of a key and those above it; None: there is none."""
-    keys = (await session.execute(_CHAIN, {"organization_id": organization_id, "key_id": key_id})).all()
-    return min((key.rate_limit_tpm for key in keys if key.rate_limit_tpm is not None), default=None)
-
-
 async def key_limits(
     session: AsyncSession,
     organization_id: UUID,
@@ -147,8 +149,8 @@ async def key_limits(
     *,
     membership_id: UUID | None = None,
     session_name: str | None = None,
-) -> Sequence[UUID]:
-    """The budgets that a call at `moment` (default: the database's clock) must hold, each opened if need be.
+) -> CallLimits:
+    """The limits of a call at `moment` (default: the database's clock), the budget of each opened if need be.
 
     `key_id` None: a call with an access token, for `membership_id`. The answer may be kept until the organization's
     version rises: admission finds out by itself when a day or month has ended ("stale"), and a limit per minute keeps
@@ -168,7 +170,8 @@ async def key_limits(
             found.append(now.budget_id)
         elif _is_missing(limit, now):
             found.append(await open_limit(session, organization_id, limit, _amount(limit, now), moment))
-    return sorted(set(found))
+    of_minutes = [limit.amount for limit in limits if limit.series.unit == BudgetUnit.TOKENS]
+    return CallLimits(sorted(set(found)), min((one for one in of_minutes if one is not None), default=None))
 
 
 def _is_missing(limit: Limit, standing: Standing) -> bool:

@@ -126,7 +126,6 @@ async def _read(caller: Caller, session_name: str) -> ModelTerms:
                 if key_id is None
                 else await identity.read_key_settings(session, organization_id, key_id)
             )
-            most_tokens = None if key_id is None else await identity.tokens_per_minute(session, organization_id, key_id)
         except NotFound:
             raise CredentialRevoked from None
         spender, sink = [
@@ -135,14 +134,14 @@ async def _read(caller: Caller, session_name: str) -> ModelTerms:
             )
             for kind in ("model_calls", "model_spend")
         ]
-        budget_ids = await identity.key_limits(
+        limits = await identity.key_limits(
             session, organization_id, key_id, membership_id=caller.membership_id, session_name=session_name
         )
     return ModelTerms(
-        Charge(version, key_id, spender.id, sink.id, budget_ids),
+        Charge(version, key_id, spender.id, sink.id, limits.budget_ids),
         frozenset(settings.allowed_models),
         settings.cache_seconds,
-        most_tokens,
+        limits.tokens_per_minute,
     )
 
 
