@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections import defaultdict
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from alembic import command
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier, Placeholder
 
 from bailiwick.kernel import ids
-from bailiwick.kernel.migrate import alembic_config, migrate
-from tests.conftest import drop, with_database
+from bailiwick.kernel.migrate import migrate
+from tests.invocations.older_databases import older_database
 from tests.invocations.test_traces import a_row, crowded
 
 _BEFORE = "0011"
@@ -39,11 +37,8 @@ def _place(row: dict[str, Any], hours: int) -> tuple[object, ...]:
     return row["organization_id"], hours, hour, row["status"], row["decision"], requested, row["model"] or "", key
 
 
-def test_counts_of_an_older_database_get_their_lists_and_runs(server_url: str) -> None:
-    name = f"older_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f'create database "{name}"'.encode())
-    url = with_database(server_url, name)
+def test_counts_of_an_older_database_get_their_lists_and_runs(server_url: str, template_database: str) -> None:
+    del template_database  # it has made the roles
     chance = random.Random(7)
     rows = []
     for organization_id in (ids.uuid7(), ids.uuid7()):
@@ -53,18 +48,14 @@ def test_counts_of_an_older_database_get_their_lists_and_runs(server_url: str) -
     insert = SQL("insert into invocations ({}) values ({})").format(
         SQL(", ").join(map(Identifier, members)), SQL(", ").join(map(Placeholder, members))
     )
-    try:
-        command.upgrade(alembic_config(url), _BEFORE)
+    with older_database(server_url, _BEFORE) as url:
         with psycopg.connect(url) as connection:
-            connection.execute("select bailiwick_ensure_partitions()")
             rows_as_stored = [row | {"subject": "usr_1", "target_kind": "model"} for row in rows]
             connection.cursor().executemany(insert, rows_as_stored)
             connection.execute(_COUNTED)
         migrate(url)
         with psycopg.connect(url, row_factory=dict_row) as connection:
             counted = connection.execute("select * from trace_counts").fetchall()
-    finally:
-        drop(server_url, url)
     expected: dict[tuple[object, ...], list[dict[str, Any]]] = defaultdict(list)
     counted_later = set()  # what was under way without a hold is lost since: such counts list nothing
     for row in rows:

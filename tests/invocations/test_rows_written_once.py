@@ -5,20 +5,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import psycopg
 import pytest
-from alembic import command
 from psycopg.rows import dict_row
 
 from bailiwick.invocations import TraceStatus, get_trace, list_traces, sweep
 from bailiwick.kernel import ids, runtime
 from bailiwick.kernel.database import APPLICATION_ROLE, SYSTEM_ROLE, Database
-from bailiwick.kernel.migrate import alembic_config, migrate
+from bailiwick.kernel.migrate import migrate
 from bailiwick.settings import Settings
-from tests.conftest import drop, with_database
+from tests.invocations.older_databases import older_database
 
 _BEFORE = "0013"
 _MONTH = datetime(2026, 4, 1, tzinfo=UTC)
@@ -34,22 +32,10 @@ _HOLD = (
 
 @pytest.fixture
 def older_url(server_url: str, template_database: str) -> Iterator[str]:
-    """A database of before, of an owner that is no superuser; `template_database` has made the two roles."""
+    """A database of before; `template_database` has made its roles."""
     del template_database
-    name = f"older_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f'create role "{name}" login createrole'.encode())
-        admin.execute(f'grant {APPLICATION_ROLE}, {SYSTEM_ROLE} to "{name}" with admin option'.encode())
-        admin.execute(f'create database "{name}" owner "{name}"'.encode())
-    parts = urlsplit(with_database(server_url, name))
-    url = urlunsplit(parts._replace(netloc=f"{name}@{parts.netloc.rsplit('@', 1)[-1]}"))
-    command.upgrade(alembic_config(url), _BEFORE)
-    with psycopg.connect(url) as connection:
-        connection.execute("select bailiwick_ensure_partitions('2026-01-01')")
-    yield url
-    drop(server_url, url)
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f'drop role "{name}"'.encode())
+    with older_database(server_url, _BEFORE) as url:
+        yield url
 
 
 def _id_at(moment: datetime) -> UUID:
