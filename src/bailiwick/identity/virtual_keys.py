@@ -122,11 +122,7 @@ async def create_virtual_key(
 
 async def read_key_settings(session: AsyncSession, organization_id: UUID, key_id: UUID) -> KeySettings:
     """What a key may use now; of an attenuated one that includes what its parents may not. Raises NotFound."""
-    key = await session.scalar(
-        select(VirtualKey)
-        .where(VirtualKey.organization_id == organization_id, VirtualKey.id == key_id)
-        .execution_options(populate_existing=True)
-    )
+    key = await session.get(VirtualKey, (organization_id, key_id), populate_existing=True)
     if key is None:
         raise NotFound
     return KeySettings.of(key)

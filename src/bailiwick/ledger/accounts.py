@@ -49,11 +49,7 @@ async def open_account(
 
 async def get_account(session: AsyncSession, organization_id: UUID, account_id: UUID) -> Account:
     """One account as it stands. Raises AccountNotFound."""
-    account = await session.scalar(
-        select(Account)
-        .where(Account.organization_id == organization_id, Account.id == account_id)
-        .execution_options(**FRESH)
-    )
+    account = await session.get(Account, (organization_id, account_id), populate_existing=True)
     if account is None:
         raise AccountNotFound
     return account

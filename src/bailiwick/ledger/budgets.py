@@ -94,11 +94,7 @@ async def set_limit(session: AsyncSession, organization_id: UUID, budget_id: UUI
 
 async def get_budget(session: AsyncSession, organization_id: UUID, budget_id: UUID) -> Budget:
     """One budget as it stands. Raises BudgetNotFound."""
-    found = await session.scalar(
-        select(Budget)
-        .where(Budget.organization_id == organization_id, Budget.id == budget_id)
-        .execution_options(**FRESH)
-    )
+    found = await session.get(Budget, (organization_id, budget_id), populate_existing=True)
     if found is None:
         raise BudgetNotFound
     return found

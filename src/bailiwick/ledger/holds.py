@@ -86,10 +86,12 @@ async def place_hold(
         "reference": reference,
     }
     account = (await lock_accounts(session, organization_id, [debit_account_id])).get(debit_account_id)
-    if hold_id is not None and (known := await _find(session, organization_id, hold_id)) is not None:
-        if any(getattr(known, name) != value for name, value in content.items()):
-            raise HoldConflict
-        return known
+    if hold_id is not None:
+        known = await session.get(Hold, (organization_id, hold_id), populate_existing=True)
+        if known is not None:
+            if any(getattr(known, name) != value for name, value in content.items()):
+                raise HoldConflict
+            return known
     if account is None:
         raise AccountNotFound
     budgets = await _lock_budgets(session, organization_id, set(budget_ids))
@@ -189,16 +191,9 @@ async def expire_holds(limit: int = 500) -> list[ExpiredHold]:
 
 async def get_hold(session: AsyncSession, organization_id: UUID, hold_id: UUID) -> Hold:
     """One hold as it stands. Raises HoldNotFound."""
-    hold = await _find(session, organization_id, hold_id)
+    hold = await session.get(Hold, (organization_id, hold_id), populate_existing=True)
     if hold is None:
         raise HoldNotFound
-    return hold
-
-
-async def _find(session: AsyncSession, organization_id: UUID, hold_id: UUID) -> Hold | None:
-    hold: Hold | None = await session.scalar(
-        select(Hold).where(Hold.organization_id == organization_id, Hold.id == hold_id).execution_options(**FRESH)
-    )
     return hold
 
 

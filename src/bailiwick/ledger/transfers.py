@@ -67,7 +67,7 @@ async def transfer(
     accounts = await lock_accounts(session, organization_id, {debit_account_id, credit_account_id})
     if transfer_id is not None:
         # Read under the locks: a concurrent twin has committed by now or has not begun.
-        known = await _find(session, organization_id, transfer_id)
+        known = await session.get(Transfer, (organization_id, transfer_id))
         if known is not None:
             if any(getattr(known, name) != value for name, value in msgspec.structs.asdict(content).items()):
                 raise TransferConflict
@@ -104,16 +104,9 @@ async def correct_transfer(
 
 async def get_transfer(session: AsyncSession, organization_id: UUID, transfer_id: UUID) -> Transfer:
     """One transfer. Raises TransferNotFound."""
-    found = await _find(session, organization_id, transfer_id)
+    found = await session.get(Transfer, (organization_id, transfer_id))
     if found is None:
         raise TransferNotFound
-    return found
-
-
-async def _find(session: AsyncSession, organization_id: UUID, transfer_id: UUID) -> Transfer | None:
-    found: Transfer | None = await session.scalar(
-        select(Transfer).where(Transfer.organization_id == organization_id, Transfer.id == transfer_id)
-    )
     return found
 
 
