@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -27,7 +27,7 @@ from bailiwick.kernel.errors import Unavailable
 from tests.invocations.money import LEASE_SECONDS, a_lane, a_settlement, an_admission
 from tests.invocations.money_worker import AMOUNT, CALLERS
 from tests.ledger.model import Model
-from tests.ledger.world import World, make_world
+from tests.ledger.world import WITH_REAL_BOOKS, World, make_world
 
 NO_GRACE = timedelta(0)
 
@@ -126,13 +126,7 @@ STEPS = st.builds(
 )
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],  # each example makes real books: shrinking one would take minutes
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@WITH_REAL_BOOKS
 @given(steps=st.lists(STEPS, min_size=1, max_size=6))
 async def test_batches_do_what_the_predictor_says_item_by_item(db: Database, steps: list[Step]) -> None:
     balances, limits = [150, 60], [140, 9]

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
@@ -22,7 +22,7 @@ from bailiwick.kernel.database import Database
 from bailiwick.kernel.ids import uuid7
 from bailiwick.ledger import check, expire_holds
 from tests.ledger.model import Effect, Model, least_available
-from tests.ledger.world import HOUR, World, make_world
+from tests.ledger.world import HOUR, WITH_REAL_BOOKS, World, make_world
 
 AMOUNTS = st.integers(0, 60)
 PLACES = st.integers(0, 2)
@@ -33,13 +33,7 @@ STEPS: st.SearchStrategy[tuple[str, int, int, set[int]]] = st.one_of(
 )
 
 
-@settings(
-    max_examples=20,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate],  # each example makes real books: shrinking one would take minutes
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@WITH_REAL_BOOKS
 @given(steps=st.lists(STEPS, min_size=5, max_size=40))
 async def test_one_caller_is_told_exactly_what_the_predictor_says(
     db: Database, steps: list[tuple[str, int, int, set[int]]]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import msgspec
+from hypothesis import HealthCheck, Phase, settings
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,6 +32,14 @@ from bailiwick.ledger import (
 from tests.ledger.conftest import make_organization
 
 HOUR = timedelta(hours=1)
+WITH_REAL_BOOKS = settings(
+    max_examples=20,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],  # shrinking an example would take minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+"""For properties whose every example makes real books."""
 
 
 class World(msgspec.Struct):
