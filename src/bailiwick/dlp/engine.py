@@ -36,9 +36,10 @@ _of_thread = threading.local()
 
 
 def _build() -> _Engine:
-    from bailiwick.dlp import health, identifiers, names, secrets
+    from bailiwick.dlp import clinical_terms, identifiers, names, patient_numbers, secrets
 
-    detectors = [*secrets.DETECTORS, *identifiers.DETECTORS, *health.DETECTORS, *names.DETECTORS]
+    parts = (secrets, identifiers, patient_numbers, clinical_terms, names)
+    detectors = [detector for part in parts for detector in part.DETECTORS]
     expressions, flags, lengths = [], [], []
     for detector in detectors:
         flag = hyperscan.HS_FLAG_CASELESS if detector.caseless else 0
