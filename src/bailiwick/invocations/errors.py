@@ -2,9 +2,9 @@
 
     InvocationError
     ├── AllowanceExhausted   429  the plan (runs or money) does not hold what this would cost
-    │   ├── BudgetExhausted  429  ... a budget of the key, session or member does not
-    │   │   └── CostLimitExceeded 429  ... the call's own limit does not
-    │   └── HardCapReached   429  ... the organisation's day or month does not
+    │   └── BudgetExhausted  429  ... a budget of the key, session or member does not
+    │       ├── CostLimitExceeded 429  ... the call's own limit does not
+    │       └── HardCapReached    429  ... the organisation's day or month does not
     ├── MinuteTooSmall       429  the call alone is more than the key's tokens per minute
     ├── InvocationBlocked    422  inspection found what may not pass
     │   └── DlpPolicyViolation  400  ... to a model
@@ -15,6 +15,7 @@
     │   ├── TargetTimeout    502  ... in time
     │   └── ProviderRefused  ...  the model's provider answered with an error of its own
     ├── HoldExpired          503  the answer came after the hold's lease
+    ├── Cancelled            499  the caller went away before the answer was complete
     └── CredentialRevoked    401  the credential stopped working while the call was on its way
     RateLimited ── CallRateLimited  429  requests or tokens per minute are used up
 
