@@ -75,7 +75,7 @@ class DatabaseSettings(_Group):
     database_url: PostgresUrl | None = None
     """Any PostgreSQL 15 or later (postgresql://...); default: the embedded server in the data folder."""
     database_pool_size: Positive = 8
-    """Connections of one server process for ordinary use cases (the process has up to four more)."""
+    """Connections of one server process for ordinary use cases (the process has two more of its own)."""
     statement_timeout_seconds: Positive = 30
     """How long one statement may run."""
     master_key: SecretStr | None = None
