@@ -92,6 +92,7 @@ async def append_all(session: AsyncSession, entries: list[Pending]) -> None:
 
 
 def as_entry(row: Any) -> Entry:
+    """An entry from a row of `audit_entries`, its hashes in hex."""
     return Entry(
         row.organization_id,
         row.sequence,

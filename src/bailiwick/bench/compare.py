@@ -52,6 +52,7 @@ def median_of(results: Sequence[LoadResult]) -> LoadResult:
 
 
 def median_quantiles(several: Sequence[Quantiles]) -> Quantiles:
+    """The median of each figure."""
     return Quantiles(
         p50=median(one.p50 for one in several),
         p95=median(one.p95 for one in several),

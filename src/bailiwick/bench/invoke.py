@@ -40,6 +40,8 @@ class InvokeOptions(Options):
 
 
 def run_requests(tenant: Tenant) -> Requests:
+    """Governed runs of a tenant, with an access token of the moment."""
+
     async def render() -> tuple[bytes, ...]:
         headers = {"Authorization": await tenant.bearer()}
         bodies: list[dict[str, object]] = [{"agentId": AGENT, "message": message} for message in messages()]
@@ -49,6 +51,8 @@ def run_requests(tenant: Tenant) -> Requests:
 
 
 def chat_requests(port: int, key: str = "") -> Requests:
+    """Chat completions of the stub model, at a gateway (`key`) or at the stub itself."""
+
     async def render() -> tuple[bytes, ...]:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         bodies: list[dict[str, object]] = [
@@ -60,6 +64,8 @@ def chat_requests(port: int, key: str = "") -> Requests:
 
 
 def health_requests(port: int) -> Requests:
+    """What a server answers without any work."""
+
     async def render() -> tuple[bytes, ...]:
         return (render_request("GET", "/health", port=port),)
 

@@ -71,6 +71,7 @@ class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_nanoseconds(cls, sample: Sequence[int]) -> "Quantiles":
+        """Those of a sample in nanoseconds, in microseconds."""
         if not sample:
             return cls()
         ordered = sorted(sample)
@@ -121,6 +122,7 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def requests_per_second(self) -> float:
+        """Answers with a 2xx status for each second of the measured time."""
         return self.successful / self.seconds if self.seconds else 0.0
 
     @property
@@ -130,6 +132,7 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def failed(self) -> int:
+        """Requests of the measured time that were answered with another status, or not whole."""
         return self.completed - self.successful + sum(self.errors.values())
 
 

@@ -43,6 +43,7 @@ def describe_machine(
 
 
 def processor_name() -> str:
+    """The processor's model as Linux tells it, else what Python knows of it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

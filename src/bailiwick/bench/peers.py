@@ -41,6 +41,7 @@ async def calls_answered(stub: OwnServer) -> int:
 
 
 def write_configuration(folder: Path, name: str, text: str) -> Path:
+    """Writes a file into a folder, which is made if need be; its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     path.write_text(text)
@@ -143,6 +144,7 @@ async def litellm_environment(folder: Path) -> Path:
 
 
 async def install(*command: str) -> None:
+    """Runs a command that installs LiteLLM. Raises PeerUnavailableError with the end of what it complained of."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )

@@ -59,6 +59,7 @@ class OwnServer:
             raise ServerNotReadyError(f"{self.name} ended with {self.process.returncode}: {self.log_end()}")
 
     def log_end(self) -> str:
+        """The last of the server's log, for messages."""
         return self.log.read_text(errors="replace")[-1500:].strip()
 
     def memory(self) -> list[ProcessMemory]:

@@ -137,6 +137,7 @@ def cpu_times(one: Measurement) -> str:
 
 
 def milliseconds(microseconds: float) -> str:
+    """Microseconds as text in milliseconds, without decimals from 100 ms on."""
     return f"{microseconds / 1000:.2f}" if microseconds < 100_000 else f"{microseconds / 1000:,.0f}"
 
 

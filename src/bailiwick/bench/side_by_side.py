@@ -100,6 +100,7 @@ class Benchmark(Generic[OptionsT]):
         return self.report
 
     async def measure_all(self) -> None:
+        """Measures what the options ask for, into `self.report`. Raises as `run`."""
         raise NotImplementedError
 
     def aims(self) -> list[str]:

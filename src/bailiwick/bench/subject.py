@@ -121,6 +121,7 @@ class Tenant:
         return int(page["total"])
 
     async def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """One call of the API with the tenant's token, if it has one; the JSON answer. Raises SubjectRefusedError."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         url = f"http://{LOOPBACK}:{self.port}{path}"
         async with (

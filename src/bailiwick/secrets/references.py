@@ -15,7 +15,7 @@ from bailiwick.secrets.errors import SecretNotFound, SecretReferenceInvalid
 from bailiwick.secrets.values import Secret
 
 REFERENCE_PATTERN = r"^[A-Za-z0-9_-]{1,255}$"
-_REFERENCE = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
+_REFERENCE = re.compile(REFERENCE_PATTERN)
 
 
 class SecretProvider(Protocol):
@@ -36,6 +36,7 @@ class Grants:
         self._environ = os.environ if environ is None else environ
 
     def allow(self, reference: str, organization_id: UUID) -> bool:
+        """Whether the organization may use the secret of that name."""
         listed = self._environ.get(environment_name(reference) + "__ORGANIZATIONS", "")
         granted = {entry.strip() for entry in listed.split(",")}
         return "*" in granted or str(organization_id) in granted
@@ -78,4 +79,5 @@ class EnvironmentSecrets:
 
 
 def environment_name(reference: str) -> str:
+    """The environment variable that holds the installation's secret of that name."""
     return "BAILIWICK_SECRET_" + reference.upper().replace("-", "_")

@@ -18,6 +18,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        """The secret itself."""
         return self._text
 
     def members(self) -> dict[str, str]:
