@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -21,24 +22,18 @@ def count(deployment: Deployment, usage: Usage, told: TokenUsage) -> None:
     usage.provider, usage.model = deployment.provider, deployment.model
     usage.input_tokens, usage.output_tokens = told.input, told.output
     usage.cached_tokens, usage.reasoning_tokens = told.cached_input or None, told.reasoning or None
-    usage.cost_micros = cost_micros(
+    cost = partial(
+        cost_micros,
         deployment,
         told.input,
         told.output,
-        cached_input=told.cached_input,
         cache_write=told.cache_write,
         hour_cache_write=told.hour_cache_write,
         reasoning=told.reasoning,
     )
+    usage.cost_micros = cost(cached_input=told.cached_input)
     if told.cached_input:
-        undiscounted = cost_micros(
-            deployment,
-            told.input,
-            told.output,
-            cache_write=told.cache_write,
-            hour_cache_write=told.hour_cache_write,
-            reasoning=told.reasoning,
-        )
+        undiscounted = cost()
         usage.raw_cost_micros = undiscounted if undiscounted > usage.cost_micros else None
     usage.is_estimate = False
 

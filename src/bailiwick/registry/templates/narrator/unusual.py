@@ -165,31 +165,32 @@ def _guessing(chosen: Sequence[Event], everything: Sequence[Event], period: Peri
 
 
 def _rights(chosen: Sequence[Event], everything: Sequence[Event], period: Period) -> list[Note]:
+    done = [event for event in chosen if not event.failed]
+    return [
+        *_changes(
+            (event for event in done if _has(event, _RIGHTS) and _has(event, _CHANGE)),
+            "changes of rights",
+            kind="rights",
+            weight=70,
+            look="match each with a request and its approval",
+        ),
+        *_changes(
+            (event for event in done if _has(event, _GUARDS) and _has(event, _WEAKEN)),
+            "protections changed or removed",
+            kind="guard",
+            weight=90,
+            look="check that the change was meant and by whom it was approved",
+        ),
+    ]
+
+
+def _changes(changes: Iterable[Event], what: str, *, kind: str, weight: int, look: str) -> list[Note]:
+    """A note for each actor, with the actions that it took."""
     notes = []
-    changes = [e for e in chosen if not e.failed and _has(e, _RIGHTS) and _has(e, _CHANGE)]
     for actor, events in _by_actor(changes).items():
-        what = ", ".join(sorted({event.action for event in events})[:4])
-        notes.append(
-            Note(
-                kind="rights",
-                weight=70,
-                text=f"{len(events)} changes of rights by {actor} ({what})",
-                look="match each with a request and its approval",
-                citations=_cited(events),
-            )
-        )
-    weakened = [e for e in chosen if not e.failed and _has(e, _GUARDS) and _has(e, _WEAKEN)]
-    for actor, events in _by_actor(weakened).items():
-        what = ", ".join(sorted({event.action for event in events})[:4])
-        notes.append(
-            Note(
-                kind="guard",
-                weight=90,
-                text=f"{len(events)} protections changed or removed by {actor} ({what})",
-                look="check that the change was meant and by whom it was approved",
-                citations=_cited(events),
-            )
-        )
+        actions = ", ".join(sorted({event.action for event in events})[:4])
+        text = f"{len(events)} {what} by {actor} ({actions})"
+        notes.append(Note(kind=kind, weight=weight, text=text, look=look, citations=_cited(events)))
     return notes
 
 
