@@ -55,7 +55,7 @@ def an_admission(
         amount_micros=amount,
         tokens=tokens,
         kind="agent_run",
-        target_kind="hosted",
+        target_kind="template",
         target_name="helpdesk-tier1-triage",
     )
 

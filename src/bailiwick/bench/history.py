@@ -80,7 +80,7 @@ async def load_history(url: str, organization_id: UUID, rows: int, advance: Call
                     charge=charge,
                     amount_micros=amount,
                     kind="agent_run",
-                    target_kind="hosted",
+                    target_kind="template",
                     target_name=target,
                 )
                 for _ in range(count)

@@ -107,7 +107,11 @@ class _Sent(msgspec.Struct, frozen=True):
 
 
 class Upstreams:
-    """The models of one process. `wires` are the ways of speaking to them: `litellm` for that protocol, `http` else."""
+    """The models of one process. They are spoken to by `litellm` where that is their protocol, else by `http`.
+
+    `first_token_seconds` bound the first piece of a stream, `idle_seconds` the silence between two, where a deployment
+    says nothing else.
+    """
 
     def __init__(
         self,
