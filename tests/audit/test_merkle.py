@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bailiwick.audit import merkle, tiles
-from bailiwick.audit.merkle import EMPTY_ROOT, Node, leaf_hash, node_hash, root_of
+from bailiwick.audit.merkle import EMPTY_ROOT, Node, Range, leaf_hash, node_hash, root_of
 
 # The leaves and roots with which implementations of RFC 6962 have tested each other since its first one.
 REFERENCE_LEAVES = [
@@ -34,8 +32,9 @@ for _level in range(1, 10):
         NODES[_level, _index] = node_hash(NODES[_level - 1, 2 * _index], NODES[_level - 1, 2 * _index + 1])
 
 
-def get_nodes(nodes: list[Node]) -> Mapping[Node, bytes]:
-    return {node: NODES[node] for node in nodes}
+def proof_of(plan: list[Range]) -> list[bytes]:
+    """The proof of a plan, from no other nodes than those that it asks for."""
+    return merkle.fold(plan, {node: NODES[node] for node in merkle.nodes_of(plan)})
 
 
 def defined_root(leaves: list[bytes]) -> bytes:
@@ -85,7 +84,7 @@ def test_a_growing_tree_has_the_defined_root_at_every_size() -> None:
 def test_every_leaf_is_proved_and_nothing_else(data: st.DataObject, size: int) -> None:
     index = data.draw(st.integers(0, size - 1))
     root = root_of(LEAVES[:size])
-    proof = merkle.inclusion_proof(index, size, get_nodes)
+    proof = proof_of(merkle.inclusion_ranges(index, size))
     assert proof == defined_path(index, LEAVES[:size])
     assert merkle.verify_inclusion(LEAVES[index], index, size, proof, root)
 
@@ -107,7 +106,7 @@ def test_every_pair_of_sizes_is_consistent_and_no_fork_is() -> None:
     roots = [root_of(LEAVES[:size]) for size in range(66)]
     for second in range(65):
         for first in range(second + 1):
-            proof = merkle.consistency_proof(first, second, get_nodes)
+            proof = proof_of(merkle.consistency_ranges(first, second))
             if 0 < first < second:
                 assert proof == defined_proof(first, LEAVES[:second])
             assert merkle.verify_consistency(first, second, proof, roots[first], roots[second])
@@ -125,14 +124,14 @@ def test_every_pair_of_sizes_is_consistent_and_no_fork_is() -> None:
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (5, 5), (-1, 5)])
 def test_a_leaf_outside_the_tree_has_no_proof(index: int, size: int) -> None:
     with pytest.raises(ValueError, match="no leaf"):
-        merkle.inclusion_proof(index, size, get_nodes)
+        merkle.inclusion_ranges(index, size)
     assert not merkle.verify_inclusion(LEAVES[0], index, size, [], LEAVES[0])
 
 
 @pytest.mark.parametrize(("first", "second"), [(6, 5), (-1, 5)])
 def test_a_larger_tree_is_not_within_a_smaller_one(first: int, second: int) -> None:
     with pytest.raises(ValueError, match="not within"):
-        merkle.consistency_proof(first, second, get_nodes)
+        merkle.consistency_ranges(first, second)
     assert not merkle.verify_consistency(first, second, [], EMPTY_ROOT, EMPTY_ROOT)
 
 

@@ -8,14 +8,13 @@ fetches the nodes of a whole plan at once (`nodes_of`, O(log n) of them) and fol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 Node = tuple[int, int]
 """(level, index) of a complete subtree; level 0 are the leaf hashes."""
 Range = tuple[int, int]
 """First leaf (included) and last leaf (excluded)."""
-GetNodes = Callable[[list[Node]], Mapping[Node, bytes]]
 
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 
@@ -135,18 +134,6 @@ def nodes_of(plan: Iterable[Range]) -> list[Node]:
 def fold(plan: Iterable[Range], nodes: Mapping[Node, bytes]) -> list[bytes]:
     """The proof of a plan: one hash for each range."""
     return [_fold_right([nodes[node] for node in range_nodes(begin, end)]) for begin, end in plan]
-
-
-def inclusion_proof(index: int, size: int, get_nodes: GetNodes) -> list[bytes]:
-    """The inclusion proof of a leaf, lowest sibling first. Raises ValueError unless 0 <= index < size."""
-    plan = inclusion_ranges(index, size)
-    return fold(plan, get_nodes(nodes_of(plan)))
-
-
-def consistency_proof(first: int, second: int, get_nodes: GetNodes) -> list[bytes]:
-    """The proof that the tree of `second` leaves begins with that of `first`. Raises ValueError as its plan does."""
-    plan = consistency_ranges(first, second)
-    return fold(plan, get_nodes(nodes_of(plan)))
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:

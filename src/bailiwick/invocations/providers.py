@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from bailiwick.invocations.deployments import Protocol
 
@@ -67,6 +68,13 @@ def find_provider(model: str, custom: str | None) -> tuple[str, str]:
     return provider, rest if prefix == provider and separator else model
 
 
+def load_litellm() -> Any:
+    """The library `litellm`, which takes seconds and some hundred megabytes; without asking the network for its price
+    list. Raises ImportError."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    return importlib.import_module("litellm")
+
+
 def _of_library(model: str) -> str:
     """The provider by LiteLLM's own reckoning."""
     if importlib.util.find_spec("litellm") is None:
@@ -75,7 +83,6 @@ def _of_library(model: str) -> str:
             " providers that LiteLLM knows"
         )
     try:
-        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it asks the network for prices otherwise
-        return str(importlib.import_module("litellm").get_llm_provider(model)[1])
+        return str(load_litellm().get_llm_provider(model)[1])
     except Exception as error:  # the library has a hierarchy of its own for each version
         raise UnknownProvider(f"unknown provider in model {model!r}: {type(error).__name__}") from None

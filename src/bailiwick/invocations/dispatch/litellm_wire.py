@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dialects import ServerEvent
 from bailiwick.invocations.dispatch.exchange import retry_after
 from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Refusal, WireAnswer, WireStream, kept
+from bailiwick.invocations.providers import load_litellm
 
 # The library takes one flat list of arguments: an `api_base`, `fallbacks` or `mock_response` of the caller's body would
 # be as good as the model list's own, and would have the operator's key sent wherever the caller says.
@@ -29,18 +28,11 @@ _OF_CHATS = {
 _OF_EMBEDDINGS = {"input", "dimensions", "encoding_format", "input_type", "user"}
 
 
-def load_library() -> Any:
-    """The library, which takes seconds and some hundred megabytes; without asking the network for its price list.
-    Raises ImportError."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    return importlib.import_module("litellm")
-
-
 class LiteLlmWire:
     """Calls by the library, one attempt each: when to try again is the router's to say."""
 
     def __init__(self) -> None:
-        self._library = load_library()
+        self._library = load_litellm()
 
     async def whole(self, attempt: Attempt) -> WireAnswer:
         """See Wire."""
