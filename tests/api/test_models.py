@@ -76,6 +76,14 @@ def test_a_limited_key_sees_what_it_may_call(client: httpx.Client, account: Acco
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
 
 
+def test_a_key_for_a_wildcard_sees_what_that_stands_for(client: httpx.Client, account: Account) -> None:
+    key = limited(client, account, "vendor/*", "openai/*")
+    assert ids(client, key) == ["vendor/local"]
+    headers = {"x-api-key": key}
+    assert client.get("/v1/models/openai/o3", headers=headers).json()["id"] == "openai/o3"
+    assert client.get("/v1/models/fast", headers=headers).status_code == 404
+
+
 @pytest.mark.parametrize("name", ["gone", "openai/*", "vendor/localx"])
 def test_a_model_that_is_not_there_is_not_found(client: httpx.Client, account: Account, name: str) -> None:
     answer = client.get(f"/v1/models/{name}", headers={"x-api-key": account.virtual_key})

@@ -348,6 +348,37 @@ async def test_when_all_fail_the_last_ones_error_is_told(model: ModelServer, exc
     assert (refused.value.status, refused.value.headers["retry-after"]) == (529, "17")
 
 
+async def test_what_a_caller_may_not_call_does_not_stand_in(model: ModelServer, exchange: Exchange) -> None:
+    by_place(model, a=answering({"error": {"message": "Down"}}, status=503), b=FINE, c=FINE, d=FINE)
+    names = {"a": "fast", "b": "dear", "c": "other", "d": "large"}
+    places = [place(model, path, name=name) for path, name in names.items()]
+    routing = Routing(fallbacks={"fast": ["dear", "other"]}, context_window_fallbacks={"fast": ["large"]})
+    routed = Routed(exchange, places, routing)
+    everybody = routed.upstreams
+    routed.upstreams = everybody.within(frozenset({"fast", "oth*"}))
+    assert [one.name for one in routed.upstreams.deployments("fast")] == ["fast", "other"]
+    await routed.ask()
+    assert asked(model) == ["a", "c"]
+    assert [one.name for one in everybody.deployments("fast")] == ["fast", "dear", "other", "large"]
+    routed.upstreams = everybody.within(frozenset({"fast"}))
+    with pytest.raises(ProviderRefused):
+        await routed.ask()
+    assert asked(model)[2:] == ["a"]
+
+
+async def test_what_is_too_long_goes_to_no_model_that_the_caller_may_not_call(
+    model: ModelServer, exchange: Exchange
+) -> None:
+    by_place(model, a=answering({"error": TOO_LONG}, status=400), b=FINE)
+    places = [place(model, "a"), place(model, "b", name="large")]
+    routed = Routed(exchange, places, Routing(context_window_fallbacks={"fast": ["large"]}))
+    routed.upstreams = routed.upstreams.within(frozenset({"fast"}))
+    with pytest.raises(ProviderRefused) as refused:
+        await routed.ask()
+    assert refused.value.status == 400
+    assert asked(model) == ["a"]
+
+
 async def test_a_fallback_may_speak_another_dialect(model: ModelServer, exchange: Exchange) -> None:
     by_place(model, a=answering({}, status=500), b=answering(whole(MESSAGES, "From Anthropic.")))
     places = [place(model, "a"), place(model, "b", name="other", protocol="anthropic", model="claude")]

@@ -15,6 +15,7 @@ from bailiwick.identity.external_callers import find_external_organization
 from bailiwick.identity.key_attenuation import Attenuated, attenuate_key
 from bailiwick.identity.key_limits import CallLimits, MoneyLimit, key_limits, money_limits
 from bailiwick.identity.key_rotation import MOST_GRACE_SECONDS, rotate_key
+from bailiwick.identity.key_scopes import allows_model
 from bailiwick.identity.key_usage import DayOfUsage, key_usage
 from bailiwick.identity.mail import deliver_mails, list_mails, mails_under_way, queue_mail
 from bailiwick.identity.member_keys import (
@@ -82,6 +83,7 @@ __all__ = [
     "VirtualKey",
     "Workspace",
     "add_member",
+    "allows_model",
     "attenuate_key",
     "authenticate",
     "change_key",

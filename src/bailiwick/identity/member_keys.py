@@ -22,7 +22,7 @@ from bailiwick.identity.key_access import (
     visible_to,
 )
 from bailiwick.identity.key_limits import limits_of_row, set_key_limits
-from bailiwick.identity.key_scopes import check_scopes, cover_all, intersection, models_within
+from bailiwick.identity.key_scopes import check_scopes, cover_all, intersection, models_of_both, models_within
 from bailiwick.identity.organizations import touch_organization
 from bailiwick.identity.process import KEY, announce
 from bailiwick.identity.tables import VirtualKey
@@ -38,8 +38,6 @@ from bailiwick.kernel.database import tenant_transaction
 from bailiwick.kernel.errors import Forbidden, InvalidInput
 from bailiwick.kernel.ids import Prefix, decode, encode
 
-NO_MODEL = [""]
-"""The allow-list of a key that has no model in common with its narrowed parent: an empty list means every model."""
 _LONGEST_LIFE = timedelta(days=36_525)
 _LIMITS = frozenset({"budget_micros", "budget_period", "rate_limit_rpm", "rate_limit_tpm"})
 
@@ -187,8 +185,7 @@ async def _narrow(session: AsyncSession, key: VirtualKey, family: Sequence[UUID]
         above[child.id] = child
         child.scopes = intersection(child.scopes, parent.scopes)
         if not models_within(child.allowed_models, parent.allowed_models):
-            both = [model for model in child.allowed_models or parent.allowed_models if model in parent.allowed_models]
-            child.allowed_models = both or NO_MODEL
+            child.allowed_models = models_of_both(child.allowed_models, parent.allowed_models)
         if parent.expires_at is not None and (child.expires_at is None or child.expires_at > parent.expires_at):
             child.expires_at = parent.expires_at
     await session.flush()

@@ -10,6 +10,7 @@ import msgspec
 
 from bailiwick.invocations.dialects import Dialect
 from bailiwick.invocations.encodings import Encoding, encoding_of
+from bailiwick.kernel.wildcards import stood_for
 
 Protocol = Literal["openai", "anthropic", "azure", "litellm"]
 """How a provider's servers are addressed; `litellm`: by the library of that name."""
@@ -137,8 +138,8 @@ class ModelList(msgspec.Struct, frozen=True):
             return known
         patterns = sorted((pattern for pattern in self.models if "*" in pattern), key=len, reverse=True)
         for pattern in patterns:
-            if (match := _expression(pattern).fullmatch(name)) is not None:
-                found = [_derived(deployment, name, match) for deployment in self.models[pattern]]
+            if (texts := stood_for(pattern, name)) is not None:
+                found = [_derived(deployment, name, texts) for deployment in self.models[pattern]]
                 if len(self.derived) >= MOST_DERIVED:  # callers choose the names
                     self.derived.clear()
                 self.derived[name] = found
@@ -146,12 +147,8 @@ class ModelList(msgspec.Struct, frozen=True):
         return ()
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile("(.+)".join(re.escape(part) for part in pattern.split("*")))
-
-
-def _derived(deployment: Deployment, name: str, match: re.Match[str]) -> Deployment:
+def _derived(deployment: Deployment, name: str, texts: Sequence[str]) -> Deployment:
     """A wildcard's deployment for one model: what `*` stood for takes the place of each `*` in the provider's name."""
-    stood = list(match.groups())
+    stood = list(texts)
     model = re.sub(r"\*", lambda _: stood.pop(0) if stood else "*", deployment.model)
     return msgspec.structs.replace(deployment, name=name, model=model, pattern=deployment.model)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from bailiwick.invocations.admission import TermsChanged
 from bailiwick.invocations.answer_cache import (
     MOST_BYTES,
     AnswerCache,
@@ -26,6 +27,7 @@ from bailiwick.invocations.calls import Charging, Outcome
 from bailiwick.invocations.dialects import (
     Dialect,
     InvalidBody,
+    Position,
     embedding_positions,
     embedding_prompt,
     output_bound,
@@ -37,6 +39,7 @@ from bailiwick.invocations.errors import BudgetExhausted, CostLimitExceeded, Min
 from bailiwick.invocations.model_terms import ModelTerms, ModelTermsCache, narrowest_limit, own_session, virtual_key_of
 from bailiwick.invocations.pipeline import Pipeline
 from bailiwick.invocations.prepared_calls import COUNTS, EMBEDDINGS, ModelCall, PreparedCall
+from bailiwick.invocations.prices import MOST_TOKENS
 from bailiwick.invocations.prompt_counts import most_input_tokens
 from bailiwick.invocations.refusals import Refusal
 from bailiwick.invocations.requests import Charge
@@ -45,6 +48,7 @@ from bailiwick.kernel.ids import uuid7
 
 KINDS: Mapping[Dialect, str] = {Dialect.CHAT: "chat", Dialect.MESSAGES: "messages", Dialect.RESPONSES: "responses"}
 """What the invocations of each dialect are called."""
+_LONGEST_NAME = 256
 _FOR_US = frozenset({"max_cost_usd", "sensitivity_tier"})
 _CHANGES_PROVIDER = ("conversation", "background")
 """Members of a Responses request that leave something behind at the provider: such a request is never only repeated."""
@@ -103,15 +107,9 @@ class ModelCalls(msgspec.Struct, frozen=True):
         if not any(place.embeds and place.protocol != "anthropic" for place in self.upstreams.deployments(model)):
             raise InvalidBody("model", "this model makes no embeddings")
         body = _for_provider(call)
-        positions, prompt = embedding_positions(body), embedding_prompt(body)
-        prepared = await self._allowed(
-            call,
-            EMBEDDINGS,
-            model,
-            body,
-            positions=positions,
-            input_tokens=await most_input_tokens(prompt, self.upstreams.readers(model).encodings),
-        )
+        prompt = embedding_prompt(body)
+        prepared = await self._allowed(call, EMBEDDINGS, model, body, embedding_positions(body))
+        prepared.input_tokens = await most_input_tokens(prompt, prepared.upstreams.readers(model).encodings)
         if (kept := await self._found(prepared)) is not None:
             return await self.pipeline.invoke(prepared.repeating(kept))
         invocation = prepared.embedding()
@@ -128,8 +126,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         """How many tokens the request would be (`ModelResponse`); it costs nothing. Raises as `complete`."""
         model = self._model(call)
         body = _for_provider(call)
-        positions = request_positions(call.dialect, body)
-        prepared = await self._allowed(call, COUNTS, model, body, positions=positions, input_tokens=0)
+        prepared = await self._allowed(call, COUNTS, model, body, request_positions(call.dialect, body))
         return await self.pipeline.invoke(prepared.counting())
 
     async def refuse(self, call: ModelCall, kind: str, refusal: BailiwickError) -> NoReturn:
@@ -156,6 +153,8 @@ class ModelCalls(msgspec.Struct, frozen=True):
         model = call.body.get("model")
         if not isinstance(model, str) or not model:
             raise InvalidBody("model", "must name a model")
+        if len(model) > _LONGEST_NAME:  # under a wildcard callers choose the names, and some are kept
+            raise InvalidBody("model", f"must be at most {_LONGEST_NAME} characters")
         if not self.upstreams.deployments(model):
             raise InvalidBody("model", "there is no such model here")
         return model
@@ -163,41 +162,38 @@ class ModelCalls(msgspec.Struct, frozen=True):
     async def _prepare(self, call: ModelCall) -> PreparedCall:
         model = self._model(call)
         body = _for_provider(call)
-        choices = _choices(call.dialect, body)
-        asked = output_bound(call.dialect, body) or self.upstreams.most_output_tokens(model) * choices
+        choices, bound = _choices(call.dialect, body), output_bound(call.dialect, body)
         positions = request_positions(call.dialect, body)
-        readers = self.upstreams.readers(model)
+        prepared = await self._allowed(call, KINDS[call.dialect], model, body, positions)
+        upstreams = prepared.upstreams
+        readers = upstreams.readers(model)
         prompt = prompt_of(call.dialect, body, for_anthropic=readers.are_anthropic)
-        return await self._allowed(
-            call,
-            KINDS[call.dialect],
-            model,
-            body,
-            positions=positions,
-            input_tokens=await most_input_tokens(prompt, readers.encodings),
-            caches_an_hour=prompt.caches_an_hour,
-            output_tokens=asked,
-            asked_tokens=asked,
-            choices=choices,
-        )
+        prepared.input_tokens = await most_input_tokens(prompt, readers.encodings)
+        prepared.caches_an_hour = prompt.caches_an_hour
+        # A client may ask for more than the database can count.
+        asked = min(bound or upstreams.most_output_tokens(model) * choices, MOST_TOKENS)
+        prepared.output_tokens = prepared.asked_tokens = asked
+        prepared.choices = choices
+        return prepared
 
     async def _allowed(
-        self, call: ModelCall, kind: str, model: str, body: dict[str, Any], **bounds: Any
+        self, call: ModelCall, kind: str, model: str, body: dict[str, Any], positions: list[Position]
     ) -> PreparedCall:
-        """The call, when its key may make it. Raises ModelNotAllowed."""
+        """The call without its bounds, when its key may make it. Raises ModelNotAllowed."""
         session_name = call.session_name or own_session(call.caller)
         terms = await self._terms(call, kind, session_name, model)
+        upstreams = self.upstreams.within(terms.allowed_models)
         prepared = PreparedCall(
             call=call,
             kind=kind,
             model=model,
             session_name=session_name,
             body=body,
-            charge=Charging(terms.charge, partial(self._charge, call, kind, session_name, model)),
+            positions=positions,
+            charge=Charging(terms.charge, partial(self._charge, call, kind, session_name, model, upstreams)),
             allowed_by=terms,
-            upstreams=self.upstreams,
+            upstreams=upstreams,
             terms=self.terms,
-            **bounds,
         )
         prepared.place = self._place(prepared)
         return prepared
@@ -214,7 +210,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
             organization_id=caller.tenant,
             virtual_key_id=key_id,
             request_hash=request_hash(
-                prepared.kind, body, prepared.call.headers, self.upstreams.deployments(prepared.model)
+                prepared.kind, body, prepared.call.headers, prepared.upstreams.deployments(prepared.model)
             ),
             kind=prepared.kind,
             is_stream=bool(body.get("stream")),
@@ -274,7 +270,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
             prepared.output_tokens = min(prepared.output_tokens, fitting)
 
     def _output_for(self, prepared: PreparedCall, micros: int) -> int:
-        return self.upstreams.affordable_output_tokens(
+        return prepared.upstreams.affordable_output_tokens(
             prepared.model, prepared.input_tokens, micros, caches_an_hour=prepared.caches_an_hour
         )
 
@@ -296,9 +292,13 @@ class ModelCalls(msgspec.Struct, frozen=True):
             raise refusal
         return min(affordable, prepared.output_tokens)
 
-    async def _charge(self, call: ModelCall, kind: str, session_name: str, model: str) -> Charge:
-        """Where a call's money comes from. Raises ModelNotAllowed."""
-        return (await self._terms(call, kind, session_name, model)).charge
+    async def _charge(self, call: ModelCall, kind: str, session_name: str, model: str, upstreams: Upstreams) -> Charge:
+        """Where a call's money comes from now. Raises ModelNotAllowed, and TermsChanged when what may stand in for the
+        model is no longer what the call was prepared for."""
+        terms = await self._terms(call, kind, session_name, model)
+        if self.upstreams.within(terms.allowed_models).deployments(model) != upstreams.deployments(model):
+            raise TermsChanged
+        return terms.charge
 
     async def _terms(self, call: ModelCall, kind: str, session_name: str, model: str) -> ModelTerms:
         """The terms of a call. Raises ModelNotAllowed, once its trace is on disk."""

@@ -39,7 +39,7 @@ class ModelTerms(msgspec.Struct):
 
     def allows(self, model: str) -> bool:
         """Whether the model may be called."""
-        return not self.allowed_models or model in self.allowed_models
+        return identity.allows_model(self.allowed_models, model)
 
 
 class ModelTermsCache:

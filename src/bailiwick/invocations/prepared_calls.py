@@ -70,7 +70,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
     session_name: str
     body: dict[str, Any]
     positions: list[Position]
-    input_tokens: int
+    input_tokens: int = 0
     caches_an_hour: bool = False
     """Whether it asks that some of its input be cached for so long, which costs more."""
     output_tokens: int = 0
@@ -82,6 +82,7 @@ class PreparedCall(msgspec.Struct, kw_only=True):
     allowed_by: ModelTerms
     """The terms that it was allowed by."""
     upstreams: Upstreams
+    """Those that the terms allow."""
     terms: ModelTermsCache
     place: CachePlace | None = None
     """Where its answer may be kept; None: its key has no cache."""

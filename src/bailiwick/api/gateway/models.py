@@ -70,7 +70,7 @@ async def _allowed(caller: Caller) -> frozenset[str]:
 
 def _names(models: ModelList, allowed: frozenset[str]) -> Iterator[str]:
     """The list's own names, then those of the key that a wildcard stands for."""
-    yield from (name for name in models.models if "*" not in name and (not allowed or name in allowed))
+    yield from (name for name in models.models if "*" not in name and identity.allows_model(allowed, name))
     yield from sorted(name for name in allowed if name not in models.models and models.find(name))
 
 
@@ -122,7 +122,7 @@ async def show_model(
     `anthropic-version` with what Anthropic's clients read as well."""
     name = model_id.removeprefix("/")
     models, allowed = models_of(settings().models), await _allowed(caller)
-    if not models.find(name) or (allowed and name not in allowed):
+    if not models.find(name) or not identity.allows_model(allowed, name):
         if anthropic_version is None:
             raise ModelNotFound
         error = {"type": "not_found_error", "message": str(ModelNotFound.__doc__)}

@@ -19,6 +19,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from bailiwick import identity
 from bailiwick.invocations.deployments import MOST_DERIVED, Deployment, ModelList
 from bailiwick.invocations.dialects import Dialect, InvalidBody, Untranslatable, error_body, translate_error
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
@@ -78,41 +79,53 @@ class Router:
         self._clock = clock
         self._random = chance or random.Random()  # noqa: S311 - spreads load
         self._cool_until: dict[str, float] = {}
-        self._reachable: dict[str, Sequence[Deployment]] = {}
+        self._reachable: dict[tuple[str, frozenset[str]], Sequence[Deployment]] = {}
         """What `deployments` found, which is asked several times for each call."""
 
-    def chain(self, model: str) -> Sequence[str]:
+    def _fallbacks(self, model: str, allowed: frozenset[str]) -> Sequence[str]:
+        return [name for name in self.models.routing.fallbacks_of(model) if identity.allows_model(allowed, name)]
+
+    def _larger(self, model: str, allowed: frozenset[str]) -> Sequence[str]:
+        larger = self.models.routing.context_window_fallbacks.get(model, ())
+        return [name for name in larger if identity.allows_model(allowed, name)]
+
+    def _chain(self, model: str, allowed: frozenset[str]) -> Sequence[str]:
         """The names that a call of `model` may end up with, its own first."""
-        routing = self.models.routing
-        names = [model, *routing.fallbacks_of(model)]
+        names = [model, *self._fallbacks(model, allowed)]
         for name in names:  # grows on the way: a model that stands in may be too small as well
-            names += [other for other in routing.context_window_fallbacks.get(name, ()) if other not in names]
+            names += [other for other in self._larger(name, allowed) if other not in names]
         return list(dict.fromkeys(names))
 
-    def deployments(self, model: str) -> Sequence[Deployment]:
-        """Every deployment that a call of `model` may reach; none for an unknown model."""
-        known = self._reachable.get(model)
+    def deployments(self, model: str, allowed: frozenset[str] = frozenset()) -> Sequence[Deployment]:
+        """Every deployment that a call of `model` may reach; none for an unknown model. `allowed`: the models that may
+        stand in for it; empty: every one."""
+        known = self._reachable.get((model, allowed))
         if known is None:
             if not self.models.find(model):
                 return ()
-            known = [deployment for name in self.chain(model) for deployment in self.models.find(name)]
+            known = [deployment for name in self._chain(model, allowed) for deployment in self.models.find(name)]
             if len(self._reachable) >= MOST_DERIVED:  # callers choose the names
                 self._reachable.clear()
-            self._reachable[model] = known
+            self._reachable[model, allowed] = known
         return known
 
     async def run(
-        self, model: str, client: Dialect, ask: Callable[[Deployment, float], Awaitable[_Answer]]
+        self,
+        model: str,
+        client: Dialect,
+        ask: Callable[[Deployment, float], Awaitable[_Answer]],
+        *,
+        allowed: frozenset[str] = frozenset(),
     ) -> tuple[Deployment, _Answer]:
         """What `ask` (a deployment, the seconds that it has) answers where it first succeeds, and where that was. The
-        breaker is told of failures; of success the caller tells it.
+        breaker is told of failures; of success the caller tells it. `allowed` is as in `deployments`.
 
         Raises the last failure: ProviderRefused, TargetTimeout, TargetUnavailable, Untranslatable or InvalidBody.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._total_seconds(model)
         last: Exception | None = None
-        todo = deque([model, *self.models.routing.fallbacks_of(model)])
+        todo = deque([model, *self._fallbacks(model, allowed)])
         tried: set[str] = set()
         while todo and loop.time() < deadline:
             name = todo.popleft()
@@ -129,13 +142,13 @@ class Router:
                 except _Failed as failed:
                     if last is None or not isinstance(failed.error, InvalidBody | Untranslatable):
                         last = failed.error
-                    if failed.is_too_long and (larger := self.models.routing.context_window_fallbacks.get(name)):
+                    if failed.is_too_long and (larger := self._larger(name, allowed)):
                         todo.extendleft(reversed(larger))
                         break
                     if failed.is_final:
                         raise last from None
                     _log.info("model_fallback", model=model, deployment=deployment.key, reason=str(failed))
-        raise last or self._left_alone(model, client)
+        raise last or self._left_alone(model, client, allowed)
 
     def _total_seconds(self, model: str) -> float:
         default = self.models.routing.timeout_seconds or self._policy.timeout_seconds
@@ -217,9 +230,9 @@ class Router:
             del self._cool_until[deployment.key]
         return left
 
-    def _left_alone(self, model: str, client: Dialect) -> Exception:
+    def _left_alone(self, model: str, client: Dialect, allowed: frozenset[str]) -> Exception:
         """The error when not one deployment may be asked."""
-        cooling = [left for place in self.deployments(model) if (left := self._cooling_seconds(place)) > 0]
+        cooling = [left for place in self.deployments(model, allowed) if (left := self._cooling_seconds(place)) > 0]
         if not cooling:
             return TargetUnavailable("The target has failed repeatedly and is being left alone; try again later.")
         message = "The model's provider asks to be left alone for a while."

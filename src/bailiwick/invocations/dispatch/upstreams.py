@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from typing import Any, Protocol
 
 import msgspec
@@ -127,6 +128,16 @@ class Upstreams:
         self._litellm = litellm
         self._first_token_seconds = first_token_seconds
         self._idle_seconds = idle_seconds
+        self._allowed: frozenset[str] = frozenset()
+
+    def within(self, allowed: frozenset[str]) -> Upstreams:
+        """The same for who may only call the models of this list; an empty one has every model. Whatever stands in for
+        a model must be in it too."""
+        if allowed == self._allowed:
+            return self
+        narrowed = copy(self)
+        narrowed._allowed = allowed
+        return narrowed
 
     @property
     def names(self) -> Sequence[str]:
@@ -135,7 +146,7 @@ class Upstreams:
 
     def deployments(self, model: str) -> Sequence[Deployment]:
         """Every deployment that a call of `model` may reach, fallbacks included; empty: an unknown model."""
-        return self._router.deployments(model)
+        return self._router.deployments(model, self._allowed)
 
     def readers(self, model: str) -> Readers:
         """What is known of those deployments as readers of a prompt."""
@@ -187,7 +198,7 @@ class Upstreams:
             attempt = self._attempt(deployment, sent, request, seconds)
             return sent, await self._wire(deployment).whole(attempt)
 
-        deployment, (sent, answer) = await self._router.run(model, request.dialect, ask)
+        deployment, (sent, answer) = await self._router.run(model, request.dialect, ask, allowed=self._allowed)
         told = usage_of(sent.dialect, answer.body)
         if told is not None:
             count(deployment, usage, told)
@@ -215,7 +226,7 @@ class Upstreams:
                 opened = await connection.enter_async_context(self._wire(deployment).stream(attempt))
                 return sent, opened
 
-            deployment, (sent, opened) = await self._router.run(model, request.dialect, ask)
+            deployment, (sent, opened) = await self._router.run(model, request.dialect, ask, allowed=self._allowed)
             answer = OpenStream(
                 opened,
                 deployment=deployment,
@@ -249,7 +260,7 @@ class Upstreams:
             )
             return await self._wire(deployment).whole(attempt)
 
-        deployment, answer = await self._router.run(model, Dialect.CHAT, ask)
+        deployment, answer = await self._router.run(model, Dialect.CHAT, ask, allowed=self._allowed)
         told = usage_of(Dialect.CHAT, answer.body)
         if told is not None:
             count(deployment, usage, TokenUsage(input=told.input))
@@ -274,7 +285,7 @@ class Upstreams:
             tokens = await likely_input_tokens(prompt_of(client, request.body), deployment.encoding)
             return None, WireAnswer(counted_answer(client, tokens), {})
 
-        deployment, (provider, answer) = await self._router.run(model, client, ask)
+        deployment, (provider, answer) = await self._router.run(model, client, ask, allowed=self._allowed)
         usage.provider, usage.model = deployment.provider, deployment.model
         if provider is None:
             self._router.breaker.abandoned(deployment.key)  # it was asked nothing
