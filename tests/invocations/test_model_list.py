@@ -182,6 +182,7 @@ model_list:
     model_info:
       mode: chat
       max_input_tokens: 128000
+      provider_specific_entry: {priority: 1.7}
       cache_read_input_token_cost: 7.5e-08
       cache_creation_input_token_cost: 0.0000002
       output_cost_per_reasoning_token: 0.000001
@@ -227,6 +228,7 @@ def test_everything_about_a_deployment_is_read(tmp_path: Path) -> None:
     assert (fast.timeout_seconds, fast.stream_timeout_seconds, fast.retries) == (30, 5, 1)
     assert (fast.cached_input_price, fast.cache_write_price, fast.reasoning_price) == (7.5e-8, 2e-7, 1e-6)
     assert fast.max_input_tokens == 128_000
+    assert fast.price_factors == {"priority": 1.7}
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bailiwick.invocations import Deployment
+from bailiwick.invocations.dialects import ORDINARY, PriceMode, PriceModes
 from bailiwick.invocations.prices import (
     MOST_TOKENS,
     affordable_output_tokens,
     cost_micros,
     most_tokens,
+    price_factor,
     token_prices,
     worst_case_micros,
 )
@@ -31,6 +36,7 @@ def a_deployment(
     cache_write_price: float | None = None,
     hour_cache_write_price: float | None = None,
     reasoning_price: float | None = None,
+    price_factors: Mapping[str, float] | None = None,
 ) -> Deployment:
     return Deployment(
         name="fast",
@@ -44,6 +50,7 @@ def a_deployment(
         cache_write_price=cache_write_price,
         hour_cache_write_price=hour_cache_write_price,
         reasoning_price=reasoning_price,
+        price_factors=price_factors or {},
     )
 
 
@@ -153,6 +160,20 @@ def test_a_discount_belongs_to_the_price_it_was_published_with() -> None:
     assert cost_micros(a_deployment(cached_input_price=0.0), 1000, 0, cached_input=1000) == 0
 
 
+def test_ways_of_processing_have_the_lists_factor_or_the_dearest_published() -> None:
+    plain, priority, flex = ORDINARY, frozenset({PriceMode.PRIORITY}), frozenset({PriceMode.FLEX})
+    openai = a_deployment(input_price=1e-6, output_price=2e-6)
+    assert [price_factor(openai, modes) for modes in (plain, priority, flex)] == [1, Fraction(5, 2), Fraction(1, 2)]
+    assert price_factor(a_deployment("groq"), flex) == 1
+    assert price_factor(a_deployment(price_factors={"priority": 1.7}), priority) == Fraction(17, 10)
+    anthropic = a_deployment("anthropic", "claude-opus-4-6")
+    assert price_factor(anthropic, frozenset({PriceMode.FAST, PriceMode.US})) == Fraction(66, 10)
+    # Held is as if the provider did as it was asked, and as if it did not.
+    assert worst_case_micros(openai, 100, 100, modes=priority) == 750
+    assert worst_case_micros(openai, 100, 100, modes=flex) == 300
+    assert cost_micros(openai, 1, 0, factor=price_factor(openai, flex)) == 1  # rounded up
+
+
 def test_parts_are_never_more_than_the_whole() -> None:
     own = a_deployment(
         input_price=1e-6, output_price=2e-6, cached_input_price=0.0, cache_write_price=3e-6, reasoning_price=4e-6
@@ -169,6 +190,7 @@ _MODELS = [
 ]
 _tokens = st.integers(0, 400_000)
 _own = st.none() | _prices
+_MODES = [ORDINARY, *(frozenset({mode}) for mode in PriceMode), frozenset({PriceMode.FLEX, PriceMode.US})]
 
 
 @given(st.sampled_from(_MODELS), st.tuples(*[_own] * 6), st.tuples(*[_tokens] * 6), st.integers(0, 10**9))
@@ -188,7 +210,7 @@ def test_no_call_costs_more_than_what_was_held_for_its_tokens(
         reasoning_price=own[4],
         hour_cache_write_price=own[5],
     )
-    for caches_an_hour in (False, True):
+    for caches_an_hour, modes in itertools.product((False, True), _MODES):
         cost = cost_micros(
             deployment,
             input_tokens,
@@ -197,26 +219,26 @@ def test_no_call_costs_more_than_what_was_held_for_its_tokens(
             cache_write=written,
             hour_cache_write=for_an_hour if caches_an_hour else 0,
             reasoning=thought,
+            factor=price_factor(deployment, modes),
         )
-        held = worst_case_micros(deployment, input_tokens, output_tokens, caches_an_hour=caches_an_hour)
+        asked: Any = {"caches_an_hour": caches_an_hour, "modes": modes}
+        held = worst_case_micros(deployment, input_tokens, output_tokens, **asked)
         assert 0 <= cost <= held
-        assert held <= worst_case_micros(
-            deployment, input_tokens + more, output_tokens + more, caches_an_hour=caches_an_hour
-        )
+        assert held <= worst_case_micros(deployment, input_tokens + more, output_tokens + more, **asked)
 
 
-@given(st.sampled_from(_MODELS), _own, _own, _tokens, st.integers(0, 10**8))
+@given(st.sampled_from(_MODELS), st.tuples(_own, _own), _tokens, st.integers(0, 10**8), st.sampled_from(_MODES))
 def test_what_can_be_afforded_is_the_most_that_can(
-    model: tuple[str, str], input_price: float | None, output_price: float | None, input_tokens: int, micros: int
+    model: tuple[str, str], own: tuple[float | None, float | None], input_tokens: int, micros: int, modes: PriceModes
 ) -> None:
-    deployment = a_deployment(*model, input_price=input_price, output_price=output_price)
-    tokens = affordable_output_tokens(deployment, input_tokens, micros)
+    deployment = a_deployment(*model, input_price=own[0], output_price=own[1])
+    tokens = affordable_output_tokens(deployment, input_tokens, micros, modes=modes)
     if tokens >= 0:
-        assert worst_case_micros(deployment, input_tokens, tokens) <= micros
+        assert worst_case_micros(deployment, input_tokens, tokens, modes=modes) <= micros
         if tokens < MOST_TOKENS:
-            assert worst_case_micros(deployment, input_tokens, tokens + 1) > micros
+            assert worst_case_micros(deployment, input_tokens, tokens + 1, modes=modes) > micros
     else:
-        assert worst_case_micros(deployment, input_tokens, 0) > micros
+        assert worst_case_micros(deployment, input_tokens, 0, modes=modes) > micros
 
 
 @given(st.text())

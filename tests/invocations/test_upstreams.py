@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -323,6 +324,73 @@ async def test_thinking_is_output_with_a_price_of_its_own(model: ModelServer, ex
     usage = Usage()
     await complete(exchange, model.deployment(reasoning_price=4e-6), a_request(), usage)
     assert (usage.output_tokens, usage.reasoning_tokens, usage.cost_micros) == (50, 30, 100 + 40 + 120)
+
+
+_TIERED = [
+    (CHAT, "priority", "priority", 500),
+    (CHAT, "fast", "priority", 500),
+    (CHAT, "priority", "default", 200),  # OpenAI may do less than it is asked
+    (CHAT, "flex", "flex", 100),
+    (CHAT, "priority", None, 200),  # a server that does not know the field
+    (CHAT, None, "priority", 500),  # the default of the project at OpenAI
+    (RESPONSES, "priority", "priority", 500),
+    (RESPONSES, "auto", "default", 200),
+]
+
+
+@pytest.mark.parametrize(("dialect", "asked", "done", "micros"), _TIERED)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_tier_of_openais_answer_decides_on_its_price(
+    model: ModelServer,
+    exchange: Exchange,
+    *,
+    dialect: Dialect,
+    asked: str | None,
+    done: str | None,
+    micros: int,
+    stream: bool,
+) -> None:
+    told = {} if done is None else {"service_tier": done}
+    if not stream:
+        model.answer = answering({**whole(dialect, ANSWER), **told})
+    elif dialect is CHAT:  # the last chunk, with the usage, does not repeat it
+        first = {"id": "c", "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}], **told}
+        model.answer = sending(event(first), *streamed(CHAT, PIECES))
+    else:
+        completed = {"type": "response.completed", "response": {**whole(RESPONSES, ANSWER), **told}}
+        model.answer = sending(event(completed, "response.completed"))
+    deployment = speaking(model, dialect, input_price=1e-6, output_price=2e-6)
+    usage = Usage()
+    request = a_request(dialect, stream=stream, service_tier=asked)
+    if stream:
+        await read(upstreams_of(exchange, deployment), request, usage)
+    else:
+        await complete(exchange, deployment, request, usage)
+    assert (usage.input_tokens, usage.output_tokens, usage.cost_micros) == (100, 50, micros)
+
+
+async def test_anthropics_fast_mode_and_region_have_their_prices(model: ModelServer, exchange: Exchange) -> None:
+    answer = whole(MESSAGES, ANSWER)
+    answer["usage"] |= {"speed": "fast", "inference_geo": "us"}
+    model.answer = answering(answer)
+    deployment = speaking(model, MESSAGES, input_price=1e-6, output_price=2e-6, price_factors={"fast": 2})
+    usage = Usage()
+    await complete(exchange, deployment, a_request(MESSAGES, speed="fast", inference_geo="us"), usage)
+    assert usage.cost_micros == 440
+    assert model.requests[0]["speed"] == "fast"
+
+
+async def test_a_stream_that_breaks_off_is_charged_by_what_it_was_asked_for(
+    model: ModelServer, exchange: Exchange
+) -> None:
+    model.answer = sending(*streamed(CHAT, PIECES)[:3], then="cut")
+    deployment = speaking(model, CHAT, input_price=1e-6, output_price=2e-6)
+    usage, plain = Usage(), Usage()
+    for tier, used in (("priority", usage), (None, plain)):
+        with pytest.raises(TargetUnavailable):
+            await read(upstreams_of(exchange, deployment), a_request(stream=True, service_tier=tier), used)
+    assert usage.output_tokens == plain.output_tokens > 0
+    assert usage.cost_micros == math.ceil(plain.cost_micros * 2.5)
 
 
 @pytest.mark.parametrize("provider", list(Dialect))

@@ -51,6 +51,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_price: float | None = None
     hour_cache_write_price: float | None = None
     reasoning_price: float | None = None
+    price_factors: Mapping[str, float] = {}
+    """By how much ways of processing (`PriceMode`) multiply the price, where the model list says it."""
     max_input_tokens: int | None = None
     max_output_tokens: int = 4096
     timeout_seconds: float | None = None

@@ -30,6 +30,7 @@ from bailiwick.invocations.dialects import (
     Position,
     embedding_positions,
     embedding_prompt,
+    modes_asked,
     output_bound,
     prompt_of,
     request_positions,
@@ -163,6 +164,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         model = self._model(call)
         body = _for_provider(call)
         choices, bound = _choices(call.dialect, body), output_bound(call.dialect, body)
+        modes = modes_asked(call.dialect, body)
         positions = request_positions(call.dialect, body)
         prepared = await self._allowed(call, KINDS[call.dialect], model, body, positions)
         upstreams = prepared.upstreams
@@ -173,7 +175,7 @@ class ModelCalls(msgspec.Struct, frozen=True):
         # A client may ask for more than the database can count.
         asked = min(bound or upstreams.most_output_tokens(model) * choices, MOST_TOKENS)
         prepared.output_tokens = prepared.asked_tokens = asked
-        prepared.choices = choices
+        prepared.choices, prepared.modes = choices, modes
         return prepared
 
     async def _allowed(
@@ -271,7 +273,11 @@ class ModelCalls(msgspec.Struct, frozen=True):
 
     def _output_for(self, prepared: PreparedCall, micros: int) -> int:
         return prepared.upstreams.affordable_output_tokens(
-            prepared.model, prepared.input_tokens, micros, caches_an_hour=prepared.caches_an_hour
+            prepared.model,
+            prepared.input_tokens,
+            micros,
+            caches_an_hour=prepared.caches_an_hour,
+            modes=prepared.modes,
         )
 
     async def _expected(self, prepared: PreparedCall) -> int:

@@ -47,6 +47,7 @@ class ModelListInvalid(Misconfigured):
 
 
 Price = Annotated[float, msgspec.Meta(ge=0, le=1)]  # USD for one token; also refuses NaN
+Factor = Annotated[float, msgspec.Meta(ge=0, le=1000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 Retries = Annotated[int, msgspec.Meta(ge=0, le=10)]
@@ -83,6 +84,7 @@ class _Parameters(_Prices, kw_only=True):
 class _Info(_Prices, kw_only=True):
     """What is read of `model_info`."""
 
+    provider_specific_entry: dict[str, Factor] | None = None
     mode: str | None = None
     base_model: str | None = None
     custom_tokenizer: Any = None
@@ -159,6 +161,7 @@ def _deployment(raw: Any, where: str) -> Deployment:
         cache_write_price=_either(given, info, "cache_creation_input_token_cost"),
         hour_cache_write_price=_either(given, info, "cache_creation_input_token_cost_above_1hr"),
         reasoning_price=_either(given, info, "output_cost_per_reasoning_token"),
+        price_factors=info.provider_specific_entry or {},
         max_input_tokens=info.max_input_tokens,
         max_output_tokens=given.max_tokens or info.max_output_tokens or _DEFAULT_OUTPUT_TOKENS,
         timeout_seconds=given.timeout,

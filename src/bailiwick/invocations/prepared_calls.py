@@ -13,7 +13,7 @@ from bailiwick.invocations.answer_cache import CachePlace, KeptAnswer
 from bailiwick.invocations.cached_target import CachedTarget
 from bailiwick.invocations.calls import AnswerForm, Call, StreamCall
 from bailiwick.invocations.counting_target import CountingTarget
-from bailiwick.invocations.dialects import Dialect, EventParser, Position
+from bailiwick.invocations.dialects import ORDINARY, Dialect, EventParser, Position, PriceModes
 from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.embedding_target import EmbeddingTarget, TextlessAnswers
 from bailiwick.invocations.inspection import GATEWAY
@@ -73,6 +73,8 @@ class PreparedCall(msgspec.Struct, kw_only=True):
     input_tokens: int = 0
     caches_an_hour: bool = False
     """Whether it asks that some of its input be cached for so long, which costs more."""
+    modes: PriceModes = ORDINARY
+    """What it asks for that changes the price of all its tokens."""
     output_tokens: int = 0
     """As many as it may have: what it asks for, or what its own limit in money pays for."""
     choices: int = 1
@@ -95,7 +97,11 @@ class PreparedCall(msgspec.Struct, kw_only=True):
         found = self.worst_cases.get(output_tokens)
         if found is None:
             found = self.worst_cases[output_tokens] = self.upstreams.worst_case_micros(
-                self.model, self.input_tokens, output_tokens, caches_an_hour=self.caches_an_hour
+                self.model,
+                self.input_tokens,
+                output_tokens,
+                caches_an_hour=self.caches_an_hour,
+                modes=self.modes,
             )
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -17,15 +18,24 @@ from genai_prices import calc_price
 from genai_prices.types import TieredPrices
 
 from bailiwick.invocations.deployments import Deployment
+from bailiwick.invocations.dialects import ORDINARY, PriceMode, PriceModes
 
 MOST_TOKENS = 2**40
 """More than any model takes: keeps what a server tells of itself within the database's numbers."""
+_ONCE = Fraction(1)
 _UNITS_IN_USD = 10**24
 _UNITS_IN_MICRO = 10**18
 _HOUR_CACHE_WRITE = 2
 """How many times the price of input it costs at Anthropic to cache it for an hour (five minutes: 1.25 times)."""
 # For a model that nobody has a price for: dear enough that a budget is never overspent unnoticed
 # (governance-semantics.md section 5: 0.015 and 0.060 USD for a thousand tokens).
+_FACTORS = {
+    PriceMode.PRIORITY: Fraction(5, 2),
+    PriceMode.FLEX: Fraction(1, 2),
+    PriceMode.FAST: Fraction(6),
+    PriceMode.US: Fraction(11, 10),
+}
+"""The highest that OpenAI and Anthropic ask for any model (flex: what OpenAI asks for all)."""
 _UNKNOWN_INPUT, _UNKNOWN_OUTPUT = Decimal("0.000015"), Decimal("0.000060")
 
 
@@ -150,8 +160,10 @@ def cost_micros(
     cache_write: int = 0,
     hour_cache_write: int = 0,
     reasoning: int = 0,
+    factor: Fraction = _ONCE,
 ) -> int:
-    """Cost in micro-dollars, rounded up, so that many small calls never add up to less than they cost.
+    """Cost in micro-dollars, rounded up, so that many small calls never add up to less than they cost. `factor`: by how
+    much the way of processing multiplies it.
 
     `cached_input` and `cache_write` are parts of the input, `hour_cache_write` is one of `cache_write`, `reasoning` one
     of the output; a part is at most what there is of the whole.
@@ -170,7 +182,31 @@ def cost_micros(
         + prices.output * (output_tokens - thought)
         + prices.reasoning * thought
     )
-    return -(-units // _UNITS_IN_MICRO)
+    return -(-units * factor.numerator // (_UNITS_IN_MICRO * factor.denominator))
+
+
+def price_factor(deployment: Deployment, modes: PriceModes) -> Fraction:
+    """By how much a deployment's price is multiplied for a call that was processed so."""
+    product = _ONCE
+    for mode in modes:
+        product *= _factor(deployment, mode)
+    return product
+
+
+def worst_factor(deployment: Deployment, modes: PriceModes) -> Fraction:
+    """The most that it can be for a call that asks for so much: a provider may fall back to the ordinary."""
+    product = _ONCE
+    for mode in modes:
+        product *= max(_ONCE, _factor(deployment, mode))
+    return product
+
+
+def _factor(deployment: Deployment, mode: PriceMode) -> Fraction:
+    own = deployment.price_factors.get(mode)
+    if own is not None:
+        return Fraction(str(own))
+    # Elsewhere flex is another promise at the ordinary price.
+    return _ONCE if mode is PriceMode.FLEX and deployment.provider != "openai" else _FACTORS[mode]
 
 
 def _dearest(deployment: Deployment, input_tokens: int, *, caches_an_hour: bool) -> tuple[int, int]:
@@ -180,23 +216,35 @@ def _dearest(deployment: Deployment, input_tokens: int, *, caches_an_hour: bool)
 
 
 def worst_case_micros(
-    deployment: Deployment, input_tokens: int, output_tokens: int, *, caches_an_hour: bool = False
+    deployment: Deployment,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    caches_an_hour: bool = False,
+    modes: PriceModes = ORDINARY,
 ) -> int:
     """What as many tokens, or fewer, can cost at most, whatever the provider's cache makes of them. `caches_an_hour`:
-    the request asks that they be cached for so long."""
+    the request asks that they be cached for so long; `modes`: what it asks for besides."""
     dearest_input, dearest_output = _dearest(deployment, input_tokens, caches_an_hour=caches_an_hour)
-    return -(-(dearest_input * input_tokens + dearest_output * output_tokens) // _UNITS_IN_MICRO)
+    units, factor = dearest_input * input_tokens + dearest_output * output_tokens, worst_factor(deployment, modes)
+    return -(-units * factor.numerator // (_UNITS_IN_MICRO * factor.denominator))
 
 
 def affordable_output_tokens(
-    deployment: Deployment, input_tokens: int, micros: int, *, caches_an_hour: bool = False
+    deployment: Deployment,
+    input_tokens: int,
+    micros: int,
+    *,
+    caches_an_hour: bool = False,
+    modes: PriceModes = ORDINARY,
 ) -> int:
     """The most output tokens for which `worst_case_micros` is within `micros`; below 0 when the input alone is not."""
     dearest_input, dearest_output = _dearest(deployment, input_tokens, caches_an_hour=caches_an_hour)
-    left = micros * _UNITS_IN_MICRO - dearest_input * input_tokens
+    factor = worst_factor(deployment, modes)
+    left = micros * _UNITS_IN_MICRO * factor.denominator - dearest_input * input_tokens * factor.numerator
     if dearest_output == 0:
         return MOST_TOKENS if left >= 0 else -1
-    return min(left // dearest_output, MOST_TOKENS)
+    return min(left // (dearest_output * factor.numerator), MOST_TOKENS)
 
 
 def most_tokens(text: str) -> int:

@@ -197,6 +197,8 @@ def test_a_caller_who_wants_to_understand_a_kill_gets_a_success(
         b'{"model": "fast", "messages": [], "max_tokens": 0}',
         b'{"model": "fast", "messages": [], "n": "x"}',
         b'{"model": "fast", "messages": [], "stream": "yes"}',
+        b'{"model": "fast", "messages": [], "service_tier": "ultra"}',
+        b'{"model": "fast", "messages": [], "service_tier": ["priority"]}',
         b'{"model": "fast", "messages": [], "max_cost_usd": -1}',
         b"[" * 100_000,
     ],
@@ -266,6 +268,9 @@ def test_a_cost_limit_caps_the_output(gateway: Gateway, model: ModelServer, acco
     assert gateway.client.post(CHAT, headers=headers, json=chat("Hi", max_cost_usd=0.0003)).status_code == 200
     assert model.requests[1]["max_tokens"] < model.requests[0]["max_tokens"]
     assert "max_cost_usd" not in model.requests[1]
+    dearer = chat("Hi", max_tokens=900, service_tier="priority")  # at two and a half times the price
+    assert gateway.client.post(CHAT, headers=headers, json=dearer).status_code == 200
+    assert model.requests[2]["max_tokens"] < model.requests[0]["max_tokens"] / 2
     poor = bearer(account.virtual_key) | {"x-intutic-cost-limit": "0.000001"}
     got = gateway.client.post(CHAT, headers=poor, json=chat())
     assert (got.status_code, got.json()["error"]["code"]) == (429, "BUDGET_EXCEEDED")

@@ -14,6 +14,7 @@ from bailiwick.invocations.dialects.limits import ask_for_usage, cap_output, out
 from bailiwick.invocations.dialects.messages_stream import MessagesStreamReader
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.positions import request_positions, response_positions, with_response_texts
+from bailiwick.invocations.dialects.price_modes import ORDINARY, PriceMode, PriceModes, modes_asked, modes_told
 from bailiwick.invocations.dialects.prompts import Prompt, input_tokens_bound, prompt_of, utf8_bytes
 from bailiwick.invocations.dialects.provider_errors import error_body, error_event, translate_error
 from bailiwick.invocations.dialects.relay import Masker, StreamRelay
@@ -25,6 +26,7 @@ from bailiwick.invocations.dialects.usage import TokenUsage, usage_of
 from bailiwick.invocations.dialects.walk import Position, with_texts
 
 __all__ = [
+    "ORDINARY",
     "AnswerUnreadable",
     "CutReason",
     "Dialect",
@@ -34,6 +36,8 @@ __all__ = [
     "Kind",
     "Masker",
     "Position",
+    "PriceMode",
+    "PriceModes",
     "Prompt",
     "ServerEvent",
     "StreamReader",
@@ -51,6 +55,8 @@ __all__ = [
     "error_body",
     "error_event",
     "input_tokens_bound",
+    "modes_asked",
+    "modes_told",
     "output_bound",
     "prompt_of",
     "request_positions",

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from bailiwick.invocations.dialects.names import Dialect
+from bailiwick.invocations.dialects.price_modes import ORDINARY, PriceModes, modes_told
 
 _MOST: Final = 2**31 - 1
 
@@ -23,12 +24,18 @@ class TokenUsage(msgspec.Struct, frozen=True):
     """Of these, what is kept for an hour; Anthropic prices it higher than the ordinary five minutes."""
     output: int = 0
     reasoning: int = 0
+    modes: PriceModes = ORDINARY
+    """How it was processed, as far as that changes its price."""
 
 
 def usage_of(dialect: Dialect, answer: object) -> TokenUsage | None:
     """What a whole answer, a chat chunk, or the object of a Responses event tells; None when it tells nothing."""
     usage = answer.get("usage") if isinstance(answer, dict) else None
-    return usage_from(dialect, usage) if isinstance(usage, dict) else None
+    if not isinstance(answer, dict) or not isinstance(usage, dict):
+        return None
+    modes = modes_told(dialect, answer)
+    told = usage_from(dialect, usage)
+    return msgspec.structs.replace(told, modes=modes) if modes else told
 
 
 def usage_from(dialect: Dialect, usage: dict[str, Any]) -> TokenUsage:

@@ -9,8 +9,16 @@ from typing import Any, Final
 import msgspec
 
 from bailiwick.invocations.deployments import Deployment
-from bailiwick.invocations.dialects import Dialect, ServerEvent, TokenUsage, usage_of
-from bailiwick.invocations.prices import cost_micros, most_tokens
+from bailiwick.invocations.dialects import (
+    ORDINARY,
+    Dialect,
+    PriceModes,
+    ServerEvent,
+    TokenUsage,
+    modes_told,
+    usage_of,
+)
+from bailiwick.invocations.prices import cost_micros, most_tokens, price_factor, worst_factor
 from bailiwick.invocations.requests import Usage
 
 _NO_TEXT: Final = frozenset({"role", "type", "id", "signature", "finish_reason"})
@@ -30,6 +38,7 @@ def count(deployment: Deployment, usage: Usage, told: TokenUsage) -> None:
         cache_write=told.cache_write,
         hour_cache_write=told.hour_cache_write,
         reasoning=told.reasoning,
+        factor=price_factor(deployment, told.modes),
     )
     usage.cost_micros = cost(cached_input=told.cached_input)
     if told.cached_input:
@@ -38,9 +47,14 @@ def count(deployment: Deployment, usage: Usage, told: TokenUsage) -> None:
     usage.is_estimate = False
 
 
-def estimate(deployment: Deployment, usage: Usage, input_tokens: int, output_tokens: int) -> None:
-    """Notes an upper bound."""
-    count(deployment, usage, TokenUsage(input=input_tokens, output=output_tokens))
+def estimate(
+    deployment: Deployment, usage: Usage, input_tokens: int, output_tokens: int, modes: PriceModes = ORDINARY
+) -> None:
+    """Notes an upper bound for a request that asks for `modes`."""
+    usage.provider, usage.model = deployment.provider, deployment.model
+    usage.input_tokens, usage.output_tokens = input_tokens, output_tokens
+    usage.cached_tokens = usage.reasoning_tokens = None
+    usage.cost_micros = cost_micros(deployment, input_tokens, output_tokens, factor=worst_factor(deployment, modes))
     usage.is_estimate = True
 
 
@@ -52,13 +66,22 @@ class StreamAccount:
     """
 
     def __init__(
-        self, deployment: Deployment, dialect: Dialect, usage: Usage, *, input_tokens: int, most_output_tokens: int
+        self,
+        deployment: Deployment,
+        dialect: Dialect,
+        usage: Usage,
+        *,
+        input_tokens: int,
+        most_output_tokens: int,
+        modes: PriceModes = ORDINARY,
     ) -> None:
         self._deployment = deployment
         self._dialect = dialect
         self._usage = usage
         self._input_tokens = input_tokens
         self._most_output_tokens = most_output_tokens
+        self._modes_asked = modes
+        self._modes_told = ORDINARY
         self._told: TokenUsage | None = None
         self.received = 0
         """Bytes of text that came so far."""
@@ -66,7 +89,7 @@ class StreamAccount:
         """Whether the model has said that its answer is complete."""
         self.is_over = False
         """Whether nothing may follow."""
-        estimate(deployment, usage, input_tokens, 0)
+        estimate(deployment, usage, input_tokens, 0, modes)
 
     def note(self, events: Iterable[ServerEvent]) -> None:
         """Takes the next events; the usage is current afterwards."""
@@ -85,10 +108,12 @@ class StreamAccount:
         else:  # Anthropic tells the input at once and the output at the end
             input_tokens = told.input if told is not None and told.input else self._input_tokens
             output_tokens = min(self.received, self._most_output_tokens)
-            estimate(self._deployment, self._usage, input_tokens, output_tokens)
+            estimate(self._deployment, self._usage, input_tokens, output_tokens, self._modes_asked)
 
     def _chat(self, data: dict[str, Any]) -> None:
-        self._told = usage_of(Dialect.CHAT, data) or self._told
+        self._modes_told |= modes_told(Dialect.CHAT, data)  # the chunk with the usage need not repeat it
+        told = usage_of(Dialect.CHAT, data) or self._told
+        self._told = told and msgspec.structs.replace(told, modes=self._modes_told)
         choices = data.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
@@ -124,10 +149,11 @@ class StreamAccount:
 def _cumulative(before: TokenUsage, told: TokenUsage) -> TokenUsage:
     """What a stream's end tells, with what its beginning alone told: the input, where the end leaves it out, and how
     much of it is cached for an hour."""
+    modes = before.modes | told.modes
     if not told.input:
-        return msgspec.structs.replace(before, output=told.output, reasoning=told.reasoning)
+        return msgspec.structs.replace(before, output=told.output, reasoning=told.reasoning, modes=modes)
     kept = min(before.hour_cache_write, told.cache_write)
-    return msgspec.structs.replace(told, hour_cache_write=max(told.hour_cache_write, kept))
+    return msgspec.structs.replace(told, hour_cache_write=max(told.hour_cache_write, kept), modes=modes)
 
 
 def _text_bytes(node: object) -> int:

@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from bailiwick.invocations.deployments import Deployment
-from bailiwick.invocations.dialects import Dialect, ServerEvent, StreamUnreadable, stream_translator, translate_error
+from bailiwick.invocations.dialects import (
+    Dialect,
+    PriceModes,
+    ServerEvent,
+    StreamUnreadable,
+    stream_translator,
+    translate_error,
+)
 from bailiwick.invocations.dispatch.accounting import StreamAccount
 from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.wire import NoAnswer, WireStream
@@ -38,6 +45,7 @@ class OpenStream:
         breaker: CircuitBreaker,
         input_tokens: int,
         most_output_tokens: int,
+        modes: PriceModes,
         started: float,
     ) -> None:
         self.deployment = deployment
@@ -49,7 +57,12 @@ class OpenStream:
         self._translator = stream_translator(provider, client, request, created=int(time.time()))
         self._is_translated = provider is not client
         self._account = StreamAccount(
-            deployment, provider, usage, input_tokens=input_tokens, most_output_tokens=most_output_tokens
+            deployment,
+            provider,
+            usage,
+            input_tokens=input_tokens,
+            most_output_tokens=most_output_tokens,
+            modes=modes,
         )
         self._usage = usage
         self._breaker: CircuitBreaker | None = breaker

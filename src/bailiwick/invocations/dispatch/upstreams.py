@@ -14,15 +14,18 @@ import msgspec
 from bailiwick.invocations import prices
 from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dialects import (
+    ORDINARY,
     AnswerUnreadable,
     Dialect,
     InvalidBody,
+    PriceModes,
     ServerEvent,
     TokenUsage,
     ask_for_usage,
     cap_output,
     embedding_tokens_bound,
     input_tokens_bound,
+    modes_asked,
     output_bound,
     prompt_of,
     translate_answer,
@@ -157,14 +160,20 @@ class Upstreams:
         )
 
     def worst_case_micros(
-        self, model: str, input_tokens: int, output_tokens: int, *, caches_an_hour: bool = False
+        self,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        *,
+        caches_an_hour: bool = False,
+        modes: PriceModes = ORDINARY,
     ) -> int:
         """The most that so many tokens can cost, at the dearest of those deployments and without any discount.
-        `caches_an_hour` is as in `prices.worst_case_micros`."""
+        `caches_an_hour` and `modes` are as in `prices.worst_case_micros`."""
         return max(
             (
                 prices.worst_case_micros(
-                    place, _taken(place, input_tokens), output_tokens, caches_an_hour=caches_an_hour
+                    place, _taken(place, input_tokens), output_tokens, caches_an_hour=caches_an_hour, modes=modes
                 )
                 for place in self.deployments(model)
             ),
@@ -176,13 +185,19 @@ class Upstreams:
         return max((place.max_output_tokens for place in self.deployments(model)), default=0)
 
     def affordable_output_tokens(
-        self, model: str, input_tokens: int, micros: int, *, caches_an_hour: bool = False
+        self,
+        model: str,
+        input_tokens: int,
+        micros: int,
+        *,
+        caches_an_hour: bool = False,
+        modes: PriceModes = ORDINARY,
     ) -> int:
         """How many output tokens `micros` pay for after the input, at the dearest deployment; 0 or less: none."""
         return min(
             (
                 prices.affordable_output_tokens(
-                    place, _taken(place, input_tokens), micros, caches_an_hour=caches_an_hour
+                    place, _taken(place, input_tokens), micros, caches_an_hour=caches_an_hour, modes=modes
                 )
                 for place in self.deployments(model)
             ),
@@ -204,7 +219,7 @@ class Upstreams:
             count(deployment, usage, told)
         else:  # a server that tells no usage is charged by the upper bound
             output = min(answer_bytes(sent.dialect, answer.body), request.most_output_tokens)
-            estimate(deployment, usage, _most_input(request, sent), output)
+            estimate(deployment, usage, _most_input(request, sent), output, modes_asked(sent.dialect, sent.body))
         try:
             body = translate_answer(sent.dialect, request.dialect, answer.body, request.body, created=int(time.time()))
         except AnswerUnreadable:
@@ -237,6 +252,7 @@ class Upstreams:
                 breaker=self._router.breaker,
                 input_tokens=_most_input(request, sent),
                 most_output_tokens=request.most_output_tokens,
+                modes=modes_asked(sent.dialect, sent.body),
                 started=started,
             )
             try:
