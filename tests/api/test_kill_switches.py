@@ -201,6 +201,21 @@ def test_engaging_twice_conflicts_and_lifting_twice_does_nothing(
     assert [row["action"] for row in told] == ["kill_switch.engaged", "kill_switch.lifted", "kill_switch.engaged"]
 
 
+def test_a_key_that_is_stopped_makes_itself_no_other(client: httpx.Client, account: Account) -> None:
+    made = client.post("/api/v1/keys", headers=account.headers, json={"label": "leaked"}).json()
+    stopped, address = bearer(made["key"]), f"/api/v1/keys/{made['keyId']}"
+    child = client.post(f"{address}/attenuate", headers=stopped, json={"requestedCaps": ["keys:write"]}).json()
+    body = {"scope": "key", "targetId": made["keyId"], "reason": "It has leaked."}
+    switch = client.post(URL, headers=account.headers, json=body).json()
+    other = f"/api/v1/keys/{child['childKeyId']}/rotate"
+    for headers, url in ((stopped, "/api/v1/keys"), (stopped, f"{address}/rotate"), (bearer(child["childKey"]), other)):
+        refused = client.post(url, headers=headers, json={"label": "another"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "E_FORBIDDEN"), url
+    assert client.post("/api/v1/keys", headers=account.headers, json={"label": "another"}).status_code == 201
+    assert client.delete(f"{URL}/{switch['id']}", headers=account.headers).status_code == 200
+    assert client.post(f"{address}/rotate", headers=stopped).status_code == 201
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from bailiwick import identity
 from bailiwick.invocations.dialects import EventParser
@@ -14,7 +16,8 @@ from bailiwick.invocations.engaged_switches import EVERYTHING, TOPIC
 from bailiwick.invocations.errors import KilledBySwitch
 from bailiwick.invocations.kill_switches import Scope, engage_for, lift_for
 from bailiwick.invocations.pipeline import Pipeline
-from bailiwick.kernel.database import Database, tenant_transaction
+from bailiwick.kernel.cross_tenant import CrossTenantUse
+from bailiwick.kernel.database import Database, system_transaction, tenant_transaction
 from bailiwick.kernel.ids import Prefix, encode
 from bailiwick.kernel.notify import Listener
 from tests.invocations.conftest import ModelServer, Tenant, make_tenant
@@ -30,6 +33,10 @@ from tests.invocations.test_streams import (
     stream_call,
 )
 
+_WAITING = text(
+    "select exists (select from pg_locks where not granted"
+    " and pid in (select pid from pg_stat_activity where datname = current_database()))"
+)
 HEARD = f"engaged:0190c3a0-0000-7000-8000-000000000000:{EVERYTHING}"
 
 
@@ -200,5 +207,35 @@ async def test_a_key_is_stopped_with_those_attenuated_from_it(
             await others
         model.answer = sent(*openai_events(["Hi."], {"prompt_tokens": 1, "completion_tokens": 1}))
         await read(pipeline.stream(stream_call(stranger, model.deployment(), exchange)), [])
+    finally:
+        await listener.stop()
+
+
+async def test_a_key_that_is_attenuated_as_its_parent_is_stopped_is_told_as_stopped(
+    db: Database, tenant: Tenant, pipeline: Pipeline
+) -> None:
+    organization_id = tenant.organization_id
+    facts: dict[str, Any] = {"membership_id": tenant.caller.membership_id, "label": "key"}
+    async with tenant_transaction(organization_id) as session:
+        parent, _ = await identity.create_virtual_key(session, organization_id, **facts)
+    told: list[str | None] = []
+    listener = Listener(db)
+    listener.subscribe(TOPIC, told.append)
+    listener.start()
+    await asyncio.wait_for(listener.ready.wait(), 10)
+    try:
+        async with tenant_transaction(organization_id) as session:
+            await identity.lock_family(session, organization_id, parent.id)
+            child, _ = await identity.create_virtual_key(session, organization_id, parent_key_id=parent.id, **facts)
+            engaging = asyncio.create_task(engage(tenant, Scope.KEY, encode(Prefix.VIRTUAL_KEY, parent.id)))
+            async with system_transaction(CrossTenantUse.MAINTENANCE) as watching:
+                async with asyncio.timeout(10):  # until it waits for the child, or would have overlooked it
+                    while not await watching.scalar(_WAITING) and not engaging.done():  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+        await engaging
+        async with asyncio.timeout(10):
+            while len([one for one in told if one is not None]) < 2:  # noqa: ASYNC110 - a notification wakes nobody
+                await asyncio.sleep(0.01)
+        assert {one.rpartition(":")[2] for one in told if one is not None} == {str(parent.id), str(child.id)}
     finally:
         await listener.stop()

@@ -23,6 +23,7 @@ from bailiwick.invocations.kill_switches import (
     engaged_everywhere,
     lift_everything,
     list_switches,
+    require_not_stopped,
 )
 from bailiwick.invocations.kill_switches import engage as engage_switch
 from bailiwick.invocations.kill_switches import engage_for as engage_switch_for
@@ -107,6 +108,7 @@ __all__ = [
     "own_session",
     "raw_cost_micros",
     "requested_model",
+    "require_not_stopped",
     "stream_error",
     "stream_of_nothing",
     "sweep",

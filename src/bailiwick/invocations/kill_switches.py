@@ -22,15 +22,16 @@ from bailiwick.kernel import ids
 from bailiwick.kernel.clock import now, rfc3339
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import system_transaction, tenant_transaction
-from bailiwick.kernel.errors import InvalidInput
+from bailiwick.kernel.errors import Forbidden, InvalidInput
 from bailiwick.kernel.notify import notify
 
 _AUDITED_AT_ONCE = 200
-_FAMILY = text(
-    "with recursive family as (select cast(:key_id as uuid) as id union"
-    " select k.id from virtual_keys k join family f on k.parent_key_id = f.id"
-    "  where k.organization_id = :organization_id)"
-    " select id from family"
+_IS_STOPPED = text(
+    "with recursive chain as (select cast(:key_id as uuid) as id union"
+    " select k.parent_key_id from virtual_keys k join chain c on k.id = c.id"
+    "  where k.organization_id = :organization_id and k.parent_key_id is not null)"
+    " select exists (select from kill_switches s where s.organization_id = :organization_id and s.lifted_at is null"
+    "  and s.scope = 'key' and s.key_id in (select id from chain))"
 )
 
 
@@ -143,11 +144,23 @@ async def _find_key(session: AsyncSession, organization_id: UUID, public_id: str
 
 async def _stopped_by(session: AsyncSession, row: KillSwitch) -> list[str]:
     if row.key_id is not None:
-        family = await session.scalars(_FAMILY, {"key_id": row.key_id, "organization_id": row.organization_id})
+        family = [row.key_id]
+        if ids.decode(ids.Prefix.VIRTUAL_KEY, row.target or "") is not None:
+            # Locked: a child that is being made shows once it is there, or is made after this and refused at admission.
+            family = await identity.lock_family(session, row.organization_id, row.key_id)
         return [engaged_switches.of_key(key_id) for key_id in family]
     if row.target is not None:
         return [engaged_switches.of_agent(row.organization_id, row.target)]
     return [engaged_switches.of_organization(row.organization_id)]
+
+
+async def require_not_stopped(caller: Caller) -> None:
+    """Raises Forbidden for a key that is stopped by a switch for it, or for a key that it was attenuated from."""
+    if caller.key_id is None:
+        return
+    async with tenant_transaction(caller.tenant) as session:
+        if await session.scalar(_IS_STOPPED, {"organization_id": caller.tenant, "key_id": caller.key_id}):
+            raise Forbidden("A key that is stopped by a kill switch makes no other.")
 
 
 async def _audit(session: AsyncSession, organization_id: UUID, action: str, actor: str, switch: Switch) -> None:

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from bailiwick import identity
+from bailiwick import identity, invocations
 from bailiwick.api.control.people import CamelCase, moment
 from bailiwick.identity import Attenuated, Caller, DayOfUsage, KeySettings, KeyStatus, Role, ShownKey
 from bailiwick.kernel.clock import now, rfc3339
@@ -228,6 +228,7 @@ async def list_keys(
 @post("/api/v1/keys", operation_id="governance_create_key", status_code=201, min_role=Role.DEVELOPER)
 async def create_key(caller: NamedDependency[Caller], data: JSONBody[KeyCreate]) -> KeyView:
     """Issues a key; its plaintext is in this answer and nowhere else."""
+    await invocations.require_not_stopped(caller)
     given = data.columns()
     days = given.pop("expires_in_days", None)
     expires_at = given.pop("expires_at", None)
@@ -279,6 +280,7 @@ async def rotate_key(
     caller: NamedDependency[Caller], key_id: FromPath[str], data: JSONBody[KeyRotate | None] = None
 ) -> KeyView:
     """Issues a replacement; the old key ends at once, or after `graceSeconds`."""
+    await invocations.require_not_stopped(caller)
     grace_seconds = 0 if data is None else data.grace_seconds
     return KeyView.of(await identity.rotate_key(caller, key_id, grace_seconds=grace_seconds))
 
