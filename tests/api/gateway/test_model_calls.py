@@ -345,6 +345,24 @@ def test_calls_are_grouped_into_sessions(gateway: Gateway, model: ModelServer, a
     assert None not in names
 
 
+def test_what_a_caller_says_of_a_call_stands_where_the_trace_can_hold_it(
+    gateway: Gateway, model: ModelServer, account: Account
+) -> None:
+    def traced(**context: Any) -> dict[str, Any]:
+        headers = bearer(account.virtual_key) | {"x-intutic-context": json.dumps(context)}
+        called = gateway.client.post(CHAT, headers=headers, json=chat())
+        address = f"/api/v1/traces/{called.headers['x-intutic-trace-id']}"
+        trace: dict[str, Any] = gateway.client.get(address, headers=account.headers).json()
+        assert trace["context"] == context
+        return trace
+
+    fitting = {"requestId": "r-1", "appId": "app", "harnessType": "codex", "taskType": "review", "agentChainId": "c"}
+    assert traced(**fitting).items() >= fitting.items()
+    other = traced(requestId=7, appId=["app"], harnessType="vi", taskType={}, agentChainId=None)
+    assert other["requestId"] == other["traceId"]
+    assert [other.get(name) for name in ("appId", "harnessType", "taskType", "agentChainId")] == [None] * 4
+
+
 def test_a_kill_switch_cuts_a_stream_in_the_middle(
     gateway: Gateway, model: ModelServer, account: Account, rows: Rows
 ) -> None:

@@ -17,7 +17,24 @@ from bailiwick.kernel import ids
 from bailiwick.kernel.clock import rfc3339
 
 _LAST_OFFSET = 2**63 - 1
-_FROM_CONTEXT = ("harnessType", "appId", "agentChainId", "taskType")
+_HARNESSES = frozenset(
+    {
+        *(
+            "cursor",
+            "claude-code",
+            "antigravity",
+            "n8n",
+            "codex",
+            "windsurf",
+            "aider",
+            "openhands",
+            "openclaw",
+            "hermes",
+        ),
+        *("pi", "cline", "roo-code", "continue", "claude-desktop", "goose", "open-webui", "github-copilot"),
+    }
+)
+_TASKS = frozenset({"testing", "deployment", "review", "debugging", "coding"})
 
 
 def _usd(micros: int) -> float:
@@ -60,6 +77,17 @@ def _dlp_finding(flag: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
     return finding | ({"field": flag["field"]} if "field" in flag else {})
 
 
+def _from_context(context: Mapping[str, Any]) -> dict[str, str]:
+    """What a caller said of a call that a `Trace` has a field for. A caller may say anything; what the field cannot
+    hold stands in `context` alone."""
+    words = {name: value for name, value in context.items() if isinstance(value, str)}
+    told = {name: words[name] for name in ("requestId", "appId", "agentChainId") if words.get(name)}
+    for name, known in (("harnessType", _HARNESSES), ("taskType", _TASKS)):
+        if words.get(name) in known:
+            told[name] = words[name]
+    return told
+
+
 def _public(prefix: ids.Prefix, identifier: Any) -> str | None:
     return None if identifier is None else ids.encode(prefix, identifier)
 
@@ -72,7 +100,7 @@ def _whole(trace: Trace) -> dict[str, Any]:
     usefulness = invocations.utility(trace)
     whole = {
         **summary,
-        "requestId": context.get("requestId") or summary["traceId"],
+        "requestId": summary["traceId"],
         "workspaceId": ids.encode(ids.Prefix.ORGANIZATION, trace.organization_id),
         "rawInputTokens": trace.input_tokens,
         "compressedInputTokens": trace.input_tokens,
@@ -107,7 +135,7 @@ def _whole(trace: Trace) -> dict[str, Any]:
     }
     if trace.latency_ms is not None:
         whole["latencyMs"] = trace.latency_ms
-    return whole | {name: context[name] for name in _FROM_CONTEXT if name in context}
+    return whole | _from_context(context)
 
 
 @get("/api/v1/traces", operation_id="governance_list_traces")
