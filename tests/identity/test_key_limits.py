@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -312,6 +312,19 @@ async def test_a_day_that_has_ended_is_not_spent_from(house: House) -> None:
     await house.call(key.id, 100)
     with pytest.raises(BudgetExhausted):
         await house.call(key.id, 1)
+
+
+async def test_a_change_counts_for_the_day_that_admission_goes_by(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = (await house.key(budget_micros=100, budget_period="day")).key
+    await house.end(await house.call(key.id, 60), 60)
+    # This process thinks that it is tomorrow.
+    monkeypatch.setattr("bailiwick.identity.member_keys.now", lambda: datetime.now(UTC) + timedelta(days=1))
+    await identity.change_key(house.caller, encode(Prefix.VIRTUAL_KEY, key.id), {"budget_micros": 70})
+    with pytest.raises(BudgetExhausted):
+        await house.call(key.id, 11)
+    await house.call(key.id, 10)
 
 
 async def test_members_sessions_and_the_organization_have_limits_of_their_own(house: House) -> None:

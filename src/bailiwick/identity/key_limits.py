@@ -205,8 +205,10 @@ async def open_limit(
     return budget.id
 
 
-async def set_key_limits(session: AsyncSession, key: VirtualKey, moment: datetime) -> None:
-    """Makes the budgets of a key, whose row the caller has locked and changed, those that its columns say."""
+async def set_key_limits(session: AsyncSession, key: VirtualKey) -> None:
+    """Makes the budgets of a key, whose row the caller has locked and changed, those that its columns say: those of the
+    day and month by the database's clock, which admission goes by."""
+    moment = (await session.execute(_CLOCK)).scalar_one()
     limits = limits_of_row(key, key.limits_id)
     standing = await ledger.find_standing(session, key.organization_id, [one.series for one in limits], moment=moment)
     for limit, now in zip(limits, standing, strict=True):

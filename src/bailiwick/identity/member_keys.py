@@ -155,7 +155,7 @@ async def _apply(session: AsyncSession, key: VirtualKey, changed: dict[str, Any]
         await session.execute(
             update(VirtualKey).where(*_sharing(key)).values(**limits).execution_options(synchronize_session=False)
         )
-        await set_key_limits(session, key, now())
+        await set_key_limits(session, key)
     if changed.keys() & {"scopes", "allowed_models", "expires_at"}:
         await _narrow(session, key, family)
     if changed.keys() - {"label", "department_id"}:
