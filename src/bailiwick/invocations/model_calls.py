@@ -154,8 +154,8 @@ class ModelCalls(msgspec.Struct, frozen=True):
         model = call.body.get("model")
         if not isinstance(model, str) or not model:
             raise InvalidBody("model", "must name a model")
-        if len(model) > _LONGEST_NAME:  # under a wildcard callers choose the names, and some are kept
-            raise InvalidBody("model", f"must be at most {_LONGEST_NAME} characters")
+        if len(model) > _LONGEST_NAME or not model.isprintable():  # under a wildcard callers choose what is kept
+            raise InvalidBody("model", f"must be at most {_LONGEST_NAME} printable characters")
         if not self.upstreams.deployments(model):
             raise InvalidBody("model", "there is no such model here")
         return model

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from bailiwick.invocations.dialects import (
     Dialect,
     InvalidBody,
+    PriceMode,
     TokenUsage,
     ask_for_usage,
     cap_output,
     error_body,
     input_tokens_bound,
+    modes_asked,
     output_bound,
     translate_error,
     usage_of,
@@ -162,3 +164,14 @@ def test_a_providers_error_is_the_clients(upstream: Dialect, client: Dialect, bo
     told = translate_error(upstream, client, 400, body)
     assert message in json.dumps(told)
     assert ("type" in told) == (client is MESSAGES)
+
+
+def test_what_changes_the_price_is_read_of_every_dialect() -> None:
+    # A chat's fields that it does not know itself are passed on to Anthropic as well.
+    body = {"service_tier": "fast", "speed": "fast", "inference_geo": "us"}
+    of_anthropic = {PriceMode.FAST, PriceMode.US}
+    assert modes_asked(Dialect.MESSAGES, body) == of_anthropic
+    for dialect in (Dialect.CHAT, Dialect.RESPONSES):
+        assert modes_asked(dialect, body) == of_anthropic | {PriceMode.PRIORITY}
+    assert modes_asked(Dialect.CHAT, {"service_tier": "auto", "speed": "standard", "inference_geo": "global"}) == set()
+    assert modes_asked(Dialect.MESSAGES, {"service_tier": "whatever", "speed": ["fast"]}) == set()

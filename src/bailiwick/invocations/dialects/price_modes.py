@@ -36,15 +36,14 @@ _TIERS: Final[Mapping[str, PriceModes]] = {
 
 def modes_asked(dialect: Dialect, body: Mapping[str, Any]) -> PriceModes:
     """What a request asks for. Raises InvalidBody for a tier whose price nobody knows."""
-    if dialect is Dialect.MESSAGES:
-        return _of_anthropic(body)
+    modes = _of_anthropic(body)  # also of other clients: translation passes on what it does not know
     tier = body.get("service_tier")
-    if tier is None:
-        return ORDINARY
-    modes = _TIERS.get(tier) if isinstance(tier, str) else None
-    if modes is None:
+    if dialect is Dialect.MESSAGES or tier is None:
+        return modes
+    of_tier = _TIERS.get(tier) if isinstance(tier, str) else None
+    if of_tier is None:
         raise InvalidBody("service_tier", "it is not known here what this one costs")
-    return modes
+    return modes | of_tier
 
 
 def modes_told(dialect: Dialect, answer: Mapping[str, Any]) -> PriceModes:
