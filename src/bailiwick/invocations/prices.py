@@ -27,8 +27,6 @@ _UNITS_IN_USD = 10**24
 _UNITS_IN_MICRO = 10**18
 _HOUR_CACHE_WRITE = 2
 """How many times the price of input it costs at Anthropic to cache it for an hour (five minutes: 1.25 times)."""
-# For a model that nobody has a price for: dear enough that a budget is never overspent unnoticed
-# (governance-semantics.md section 5: 0.015 and 0.060 USD for a thousand tokens).
 _FACTORS = {
     PriceMode.PRIORITY: Fraction(5, 2),
     PriceMode.FLEX: Fraction(1, 2),
@@ -36,6 +34,8 @@ _FACTORS = {
     PriceMode.US: Fraction(11, 10),
 }
 """The highest that OpenAI and Anthropic ask for any model (flex: what OpenAI asks for all)."""
+# For a model that nobody has a price for: dear enough that a budget is never overspent unnoticed
+# (governance-semantics.md section 5: 0.015 and 0.060 USD for a thousand tokens).
 _UNKNOWN_INPUT, _UNKNOWN_OUTPUT = Decimal("0.000015"), Decimal("0.000060")
 
 

@@ -197,7 +197,6 @@ def test_a_caller_who_wants_to_understand_a_kill_gets_a_success(
         b'{"model": "fast", "messages": [], "max_tokens": 0}',
         b'{"model": "fast", "messages": [], "n": "x"}',
         b'{"model": "fast", "messages": [], "stream": "yes"}',
-        b'{"model": "fast", "messages": [], "service_tier": "ultra"}',
         b'{"model": "fast", "messages": [], "service_tier": ["priority"]}',
         b'{"model": "fast", "messages": [], "max_cost_usd": -1}',
         b"[" * 100_000,

@@ -174,4 +174,5 @@ def test_what_changes_the_price_is_read_of_every_dialect() -> None:
     for dialect in (Dialect.CHAT, Dialect.RESPONSES):
         assert modes_asked(dialect, body) == of_anthropic | {PriceMode.PRIORITY}
     assert modes_asked(Dialect.CHAT, {"service_tier": "auto", "speed": "standard", "inference_geo": "global"}) == set()
+    assert modes_asked(Dialect.CHAT, {"service_tier": "of tomorrow"}) == {PriceMode.PRIORITY}
     assert modes_asked(Dialect.MESSAGES, {"service_tier": "whatever", "speed": ["fast"]}) == set()

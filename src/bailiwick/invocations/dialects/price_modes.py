@@ -27,23 +27,24 @@ class PriceMode(StrEnum):
 
 PriceModes = frozenset[PriceMode]
 ORDINARY: Final[PriceModes] = frozenset()
+_PRIORITY: Final[PriceModes] = frozenset({PriceMode.PRIORITY})
 _TIERS: Final[Mapping[str, PriceModes]] = {
-    **dict.fromkeys(("priority", "fast"), frozenset({PriceMode.PRIORITY})),
+    **dict.fromkeys(("priority", "fast"), _PRIORITY),
     "flex": frozenset({PriceMode.FLEX}),
     **dict.fromkeys(("auto", "default", "standard", "standard_only", "scale", "on_demand", "batch"), ORDINARY),
 }
 
 
 def modes_asked(dialect: Dialect, body: Mapping[str, Any]) -> PriceModes:
-    """What a request asks for. Raises InvalidBody for a tier whose price nobody knows."""
+    """What a request asks for. A tier that is not known here may be as dear as any. Raises InvalidBody for what is no
+    tier."""
     modes = _of_anthropic(body)  # also of other clients: translation passes on what it does not know
     tier = body.get("service_tier")
     if dialect is Dialect.MESSAGES or tier is None:
         return modes
-    of_tier = _TIERS.get(tier) if isinstance(tier, str) else None
-    if of_tier is None:
-        raise InvalidBody("service_tier", "it is not known here what this one costs")
-    return modes | of_tier
+    if not isinstance(tier, str):
+        raise InvalidBody("service_tier", "must be a string")
+    return modes | _TIERS.get(tier, _PRIORITY)
 
 
 def modes_told(dialect: Dialect, answer: Mapping[str, Any]) -> PriceModes:
@@ -52,7 +53,7 @@ def modes_told(dialect: Dialect, answer: Mapping[str, Any]) -> PriceModes:
         usage = answer.get("usage")
         return _of_anthropic(usage) if isinstance(usage, dict) else ORDINARY
     tier = answer.get("service_tier")
-    return _TIERS.get(tier, frozenset({PriceMode.PRIORITY})) if isinstance(tier, str) else ORDINARY
+    return _TIERS.get(tier, _PRIORITY) if isinstance(tier, str) else ORDINARY
 
 
 def _of_anthropic(told: Mapping[str, Any]) -> PriceModes:
