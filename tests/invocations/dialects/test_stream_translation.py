@@ -151,14 +151,105 @@ def call_piece(index: int, text: str) -> ServerEvent:
     return chunk({"tool_calls": [{"index": index, "id": f"c{index}", "function": function}]})
 
 
-def test_calls_after_each_other_become_blocks_and_alternating_ones_are_refused() -> None:
-    events = [call_piece(0, "{"), call_piece(0, "}"), call_piece(1, "{}"), (None, None)]
-    assert told(MESSAGES, translated(CHAT, MESSAGES, events)) == {
-        "content[0].partial_json": "{}",
-        "content[1].partial_json": "{}",
+def blocks_of(events: Sequence[ServerEvent]) -> list[dict[str, Any]]:
+    """The blocks of a message's stream as Anthropic's clients put them together: in turn, counted from 0."""
+    blocks: list[dict[str, Any]] = []
+    is_open = False
+    for name, data in events:
+        assert data is not None
+        assert name == data["type"]
+        if name == "content_block_start":
+            assert (is_open, data["index"]) == (False, len(blocks))
+            is_open = True
+            blocks.append({**data["content_block"], "said": ""})
+        elif name in ("content_block_delta", "content_block_stop"):
+            assert (is_open, data["index"]) == (True, len(blocks) - 1)
+            is_open = name == "content_block_delta"
+            delta = data.get("delta", {})
+            blocks[-1]["said"] += delta.get("text") or delta.get("partial_json") or ""
+        else:
+            assert not is_open
+    return blocks
+
+
+VALUES = [{"q": SECRET}, {}, {"b": [{"c": 'a "}" {'}, "\\"]}, {"s": {"t": "}"}}]
+
+
+@given(st.lists(st.sampled_from(VALUES), min_size=1, max_size=4), st.data())
+def test_calls_beside_each_other_arrive_one_after_the_other(values: list[dict[str, Any]], data: st.DataObject) -> None:
+    sayings = [json.dumps(value) for value in values]
+    pieces = [pieces_of(text, data.draw(cuts)) for text in sayings]
+    left = [*pieces, pieces_of(TEXT, data.draw(cuts))]
+    events: list[ServerEvent] = []
+    while any(left):
+        index = data.draw(st.sampled_from([at for at, rest in enumerate(left) if rest]))
+        piece = left[index].pop(0)
+        events.append(call_piece(index, piece) if index < len(values) else chunk({"content": piece}))
+    events += [chunk({}, finish="tool_calls"), (None, None)]
+    message = translated(CHAT, MESSAGES, events)
+    blocks = blocks_of(message)
+    assert {block["id"]: block["said"] for block in blocks if block["type"] == "tool_use"} == {
+        f"c{index}": text for index, text in enumerate(sayings)
     }
+    assert "".join(block["said"] for block in blocks if block["type"] == "text") == TEXT
+    assert (message[-2][1] or {})["delta"]["stop_reason"] == "tool_use"
+    response = translated(CHAT, RESPONSES, events)
+    output = (response[-1][1] or {})["response"]["output"]
+    assert {item["call_id"]: item["arguments"] for item in output if item["type"] == "function_call"} == {
+        f"c{index}": text for index, text in enumerate(sayings)
+    }
+    for client, stream in ((MESSAGES, message), (RESPONSES, response), (CHAT, events)):
+        masked = relayed(client, stream)
+        assert SECRET not in json.dumps(masked)
+        assert SECRET not in "".join(told(client, masked).values())
+        if client is MESSAGES:
+            heard = {block["name"]: json.loads(block["said"]) for block in blocks_of(masked) if "name" in block}
+            assert heard == {f"f{index}": json.loads(text.replace(SECRET, MASK)) for index, text in enumerate(sayings)}
+
+
+def test_a_call_goes_out_as_soon_as_the_one_before_is_complete() -> None:
+    translator = stream_translator(CHAT, MESSAGES, {}, created=1)
+    events = [
+        [name for name, _ in translator.feed(call_piece(index, text))]
+        for index, text in [(0, '{"a"'), (1, "{"), (0, ":1"), (0, "}"), (1, "}"), (2, "{}")]
+    ]
+    start, delta, stop = "content_block_start", "content_block_delta", "content_block_stop"
+    assert events == [
+        ["message_start", start, delta],
+        [],
+        [delta],
+        [delta, stop, start, delta],
+        [delta],
+        [stop, start, delta],
+    ]
+
+
+def test_what_waits_goes_out_in_the_end() -> None:
+    events = [call_piece(0, ""), call_piece(1, '{"a": 1}'), chunk({"content": "Hi"}), (None, None)]
+    blocks = blocks_of(translated(CHAT, MESSAGES, events))
+    assert [(block["type"], block["said"]) for block in blocks] == [
+        ("tool_use", ""),
+        ("tool_use", '{"a": 1}'),
+        ("text", "Hi"),
+    ]
+
+
+def test_arguments_that_go_on_after_their_end_make_no_sense() -> None:
     with pytest.raises(StreamUnreadable):
-        translated(CHAT, MESSAGES, [call_piece(0, "{"), call_piece(1, "{"), call_piece(0, "}")])
+        translated(CHAT, MESSAGES, [call_piece(0, "{}"), call_piece(1, "{"), call_piece(0, "}")])
+
+
+def test_a_call_that_was_demanded_is_the_reason_to_stop() -> None:
+    """OpenAI says `stop` then."""
+    events = [call_piece(0, "{}"), chunk({}, finish="stop"), (None, None)]
+    assert (translated(CHAT, MESSAGES, events)[-2][1] or {})["delta"]["stop_reason"] == "tool_use"
+
+
+@pytest.mark.parametrize("keys", [("reasoning_content",), ("reasoning",), ("reasoning_content", "reasoning")])
+def test_reasoning_arrives_once_whatever_it_is_called(keys: Sequence[str]) -> None:
+    events = [chunk(dict.fromkeys(keys, "hm")), chunk({"content": "Hi"}), chunk({}, finish="stop"), (None, None)]
+    output = (translated(CHAT, RESPONSES, events)[-1][1] or {})["response"]["output"]
+    assert [item["content"][0]["text"] for item in output] == ["hm", "Hi"]
 
 
 def test_a_refusal_stays_one() -> None:

@@ -381,6 +381,20 @@ def test_reasons_for_stopping(anthropic: str, openai: str) -> None:
     assert response["status"] == ("completed" if openai == "stop" else "incomplete")
 
 
+def test_a_call_that_was_demanded_is_the_reason_to_stop() -> None:
+    """OpenAI says `stop` then."""
+    chat = {**CHAT_ANSWER, "choices": [{**CHAT_ANSWER["choices"][0], "finish_reason": "stop"}]}
+    assert translate_answer(CHAT, MESSAGES, chat, {}, created=0)["stop_reason"] == "tool_use"
+
+
+def test_reasoning_arrives_whatever_it_is_called() -> None:
+    for key in ("reasoning_content", "reasoning"):
+        message = {"role": "assistant", "content": "Hello", key: "hm"}
+        chat = {**CHAT_ANSWER, "choices": [{"message": message, "finish_reason": "stop"}]}
+        response = translate_answer(CHAT, RESPONSES, chat, {}, created=0)
+        assert [item["content"][0]["text"] for item in response["output"]] == ["hm", "Hello"]
+
+
 def test_arguments_that_are_no_json_are_kept() -> None:
     answer = json.loads(json.dumps(CHAT_ANSWER).replace(r"{\"a\":1}", "oops"))
     message = translate_answer(CHAT, MESSAGES, answer, {}, created=0)

@@ -5,10 +5,10 @@ The time of an answer is that of the call (`created`, Unix seconds), as Anthropi
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from bailiwick.invocations.dialects.names import Dialect
-from bailiwick.invocations.dialects.reading import Json, arguments_object, arguments_text
+from bailiwick.invocations.dialects.reading import Json, arguments_object, arguments_text, object_in, objects_in
 from bailiwick.invocations.dialects.usage import TokenUsage, usage_object, usage_of
 from bailiwick.kernel.errors import InvalidInput, UpstreamFailed
 
@@ -39,9 +39,16 @@ def finish_reason(stop_reason: object) -> str:
     return _FINISH.get(stop_reason, "stop") if isinstance(stop_reason, str) else "stop"
 
 
-def stop_reason(finish: object) -> str:
-    """Anthropic's word for OpenAI's."""
-    return _STOP.get(finish, "end_turn") if isinstance(finish, str) else "end_turn"
+def stop_reason(finish: object, *, has_calls: bool) -> str:
+    """Anthropic's word for OpenAI's, which says `stop` after a call that the request demanded as well."""
+    found = _STOP.get(finish, "end_turn") if isinstance(finish, str) else "end_turn"
+    return "tool_use" if has_calls and found == "end_turn" else found
+
+
+def reasoning_of(message: Json) -> str:
+    """What a chat's message or delta tells of its reasoning: servers name it in two ways, some in both at once."""
+    found = message.get("reasoning_content") or message.get("reasoning")
+    return found if isinstance(found, str) else ""
 
 
 def tool_input(raw: object) -> Json:
@@ -58,7 +65,7 @@ def messages_answer_to_chat(answer: Json, *, created: int) -> Json:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[Json] = []
-    for block in _objects(answer.get("content")):
+    for block in objects_in(answer.get("content")):
         match block:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
@@ -93,8 +100,9 @@ def chat_answer_to_messages(answer: Json) -> Json:
     for text in (message.get("content"), refusal):
         if isinstance(text, str) and text:
             blocks.append({"type": "text", "text": text})
-    for call in _objects(message.get("tool_calls")):
-        function = call.get("function") if isinstance(call.get("function"), dict) else {}
+    calls = objects_in(message.get("tool_calls"))
+    for call in calls:
+        function = object_in(call, "function")
         used = {"id": call.get("id"), "name": function.get("name"), "input": tool_input(function.get("arguments"))}
         blocks.append({"type": "tool_use", **used})
     return {
@@ -103,7 +111,7 @@ def chat_answer_to_messages(answer: Json) -> Json:
         "role": "assistant",
         "model": answer.get("model") or "",
         "content": blocks,
-        "stop_reason": "refusal" if refusal else stop_reason(choice.get("finish_reason")),
+        "stop_reason": "refusal" if refusal else stop_reason(choice.get("finish_reason"), has_calls=bool(calls)),
         "stop_sequence": None,
         "usage": usage_object(Dialect.MESSAGES, usage_of(Dialect.CHAT, answer) or TokenUsage()),
     }
@@ -115,7 +123,7 @@ def chat_answer_to_responses(answer: Json, request: Json, *, created: int) -> Js
     choice, message = _choice(answer)
     name = str(answer.get("id") or "0")
     output: list[Json] = []
-    if isinstance(thought := message.get("reasoning_content"), str) and thought:
+    if thought := reasoning_of(message):
         content = [{"type": "reasoning_text", "text": thought}]
         output.append({"type": "reasoning", "id": f"rs_{name}", "summary": [], "content": content})
     parts: list[Json] = []
@@ -125,7 +133,7 @@ def chat_answer_to_responses(answer: Json, request: Json, *, created: int) -> Js
         parts.append({"type": "refusal", "refusal": refusal})
     if parts:
         output.append({**message_item(name, "completed"), "content": parts})
-    for index, call in enumerate(_objects(message.get("tool_calls"))):
+    for index, call in enumerate(objects_in(message.get("tool_calls"))):
         output.append(call_item(name, index, call, "completed"))
     usage = usage_of(Dialect.CHAT, answer) or TokenUsage()
     return response_object(
@@ -193,12 +201,8 @@ def response_object(
     }
 
 
-def _objects(value: object) -> list[Any]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
 def _choice(answer: Json) -> tuple[Json, Json]:
-    choices = _objects(answer.get("choices"))
+    choices = objects_in(answer.get("choices"))
     message = choices[0].get("message") if choices else None
     if not isinstance(message, dict):
         raise AnswerUnreadable

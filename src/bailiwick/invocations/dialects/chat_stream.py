@@ -10,6 +10,7 @@ import msgspec
 from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, StreamReader
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.positions import response_positions
+from bailiwick.invocations.dialects.reading import index_of
 from bailiwick.invocations.dialects.server_events import ServerEvent
 from bailiwick.invocations.dialects.usage import TokenUsage, usage_object, usage_of
 from bailiwick.invocations.dialects.walk import Path, rewrite
@@ -89,8 +90,8 @@ class ChatStreamReader(StreamReader):
         pieces = list(_pieces(choices))
         finishing = [choice for choice in choices if isinstance(choice, dict) and choice.get("finish_reason")]
         for choice in choices:
-            if isinstance(choice, dict) and _index(choice) not in self._finished:
-                self._unfinished[_index(choice)] = None
+            if isinstance(choice, dict) and index_of(choice) not in self._finished:
+                self._unfinished[index_of(choice)] = None
         overtaken = self._overtaken(choices)
         for piece in pieces:
             self.open[piece.channel] = piece.kind
@@ -106,7 +107,7 @@ class ChatStreamReader(StreamReader):
             begun = self._begun[channel]
             if kind is Kind.JSON and begun.call is not None:
                 going = next(
-                    (_call_indexes(c) for c in choices if isinstance(c, dict) and _index(c) == begun.choice), []
+                    (_call_indexes(c) for c in choices if isinstance(c, dict) and index_of(c) == begun.choice), []
                 )
                 if going and begun.call not in going:
                     overtaken.append(channel)
@@ -120,7 +121,7 @@ class ChatStreamReader(StreamReader):
             first = rewrite(first, [(piece.path, "") for piece in pieces[1:]])
         last: Frame | None = None
         if finishing and pieces:  # the end must not overtake what is held back
-            last = Frame(name, self._chunk([_end(_index(c), c["finish_reason"]) for c in finishing]))
+            last = Frame(name, self._chunk([_end(index_of(c), c["finish_reason"]) for c in finishing]))
             last.ends = self._ended(finishing)
             if last.data is not None and "usage" in data:
                 last.data["usage"] = data["usage"]
@@ -145,7 +146,7 @@ class ChatStreamReader(StreamReader):
         return [*frames, last] if last is not None else frames
 
     def _ended(self, finishing: list[dict[str, Any]]) -> tuple[str, ...]:
-        prefixes = tuple(f"choices[{_index(choice)}]." for choice in finishing)
+        prefixes = tuple(f"choices[{index_of(choice)}]." for choice in finishing)
         return self._over([channel for channel in self.open if channel.startswith(prefixes)]) if prefixes else ()
 
     def emit(self, frame: Frame, text: str | None = None) -> ServerEvent:
@@ -154,8 +155,8 @@ class ChatStreamReader(StreamReader):
             choices = frame.data.get("choices")
             for choice in choices if isinstance(choices, list) else ():
                 if isinstance(choice, dict) and choice.get("finish_reason"):
-                    self._unfinished.pop(_index(choice), None)
-                    self._finished.add(_index(choice))
+                    self._unfinished.pop(index_of(choice), None)
+                    self._finished.add(index_of(choice))
         return super().emit(frame, text)
 
     def flush(self, channel: str, text: str) -> ServerEvent:
@@ -173,11 +174,6 @@ class ChatStreamReader(StreamReader):
         if usage is not None and not self._hides_usage:
             events.append((None, {**self._chunk([]), "usage": usage_object(Dialect.CHAT, usage)}))
         return [*events, (None, None)]
-
-
-def _index(choice: dict[str, Any]) -> int:
-    index = choice.get("index")
-    return index if isinstance(index, int) else 0
 
 
 def _call_indexes(choice: dict[str, Any]) -> list[int]:
@@ -207,7 +203,7 @@ def _apart(data: dict[str, Any] | None) -> list[dict[str, Any] | None]:
     first = {**data, "choices": [{**choice, "delta": {**delta, "tool_calls": ones[0]}, "finish_reason": None}]}
     head: dict[str, Any] = {key: data[key] for key in _HEAD if key in data}
     later: list[dict[str, Any] | None] = [
-        {**head, "choices": [{"index": _index(choice), "delta": {"tool_calls": one}, "finish_reason": None}]}
+        {**head, "choices": [{"index": index_of(choice), "delta": {"tool_calls": one}, "finish_reason": None}]}
         for one in ones[1:]
     ]
     last = later[-1]
@@ -228,7 +224,7 @@ def _pieces(choices: list[Any]) -> Iterator[_Piece]:
         delta = choice.get("delta") if isinstance(choice, dict) else None
         if not isinstance(delta, dict):
             continue
-        index, path = _index(choice), ("choices", at, "delta")
+        index, path = index_of(choice), ("choices", at, "delta")
         for key, value in delta.items():
             if isinstance(value, str) and value and key != "role":
                 yield _Piece((*path, key), value, Kind.TEXT, index, (key,))

@@ -7,6 +7,7 @@ from typing import Any, Final
 from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, StreamReader
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.positions import response_positions
+from bailiwick.invocations.dialects.reading import index_of
 from bailiwick.invocations.dialects.server_events import ServerEvent
 from bailiwick.invocations.dialects.usage import TokenUsage, usage_from, usage_object
 from bailiwick.invocations.dialects.walk import Path, rewrite
@@ -37,13 +38,13 @@ class MessagesStreamReader(StreamReader):
         if kind == "content_block_delta":
             return [self._piece(name, data, "delta")]
         if kind == "content_block_start":
-            self._blocks[_index(data)] = None
+            self._blocks[index_of(data)] = None
             return [self._piece(name, data, "content_block")]
         if kind == "message_start":
             self._is_started = True
             self._count(data.get("message"))
         elif kind == "content_block_stop":
-            prefix = f"content[{_index(data)}]."
+            prefix = f"content[{index_of(data)}]."
             return [Frame(name, data, ends=self._over([c for c in self.open if c.startswith(prefix)]))]
         elif kind in ("message_delta", "message_stop"):
             self._count(data)
@@ -66,7 +67,7 @@ class MessagesStreamReader(StreamReader):
             return Frame(name, data, whole=response_positions(Dialect.MESSAGES, data))
         assert isinstance(inner, dict)  # noqa: S101  texts were found in it
         key = texts[0]
-        channel, path = f"content[{_index(data)}].{key}", (holder, key)
+        channel, path = f"content[{index_of(data)}].{key}", (holder, key)
         kind = _KINDS.get(key, Kind.TEXT)
         self.open[channel] = kind
         return Frame(
@@ -83,7 +84,7 @@ class MessagesStreamReader(StreamReader):
     def emit(self, frame: Frame, text: str | None = None) -> ServerEvent:
         """See StreamReader."""
         if frame.data is not None and frame.data.get("type") == "content_block_stop":
-            self._blocks.pop(_index(frame.data), None)
+            self._blocks.pop(index_of(frame.data), None)
         return super().emit(frame, text)
 
     def flush(self, channel: str, text: str) -> ServerEvent:
@@ -110,11 +111,6 @@ class MessagesStreamReader(StreamReader):
         delta = {"stop_reason": _STOP[reason], "stop_sequence": None}
         events += ({"type": "message_delta", "delta": delta, "usage": counts}, {"type": "message_stop"})
         return [(event["type"], event) for event in events]
-
-
-def _index(data: dict[str, Any]) -> int:
-    index = data.get("index")
-    return index if isinstance(index, int) else 0
 
 
 def _is_text(key: str, value: object) -> bool:

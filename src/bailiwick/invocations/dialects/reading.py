@@ -1,4 +1,5 @@
-"""Reading plain JSON where one form is expected. What is absent or null counts as not given."""
+"""Reading plain JSON: of a request, where what has another form than expected is refused, and of an answer, where it
+counts as nothing. What is absent or null counts as not given."""
 
 from __future__ import annotations
 
@@ -30,6 +31,23 @@ def an_object(value: object, field: str) -> Json:
     if not isinstance(value, dict):
         raise InvalidBody(field, "must be an object")
     return value
+
+
+def objects_in(value: object) -> list[Json]:
+    """Of an answer's list, what is an object; nothing where it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def object_in(data: Json, key: str) -> Json:
+    """An answer's object; an empty one where it is none."""
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def index_of(data: Json) -> int:
+    """Which of several something in a stream concerns; the first where it tells none."""
+    index = data.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def a_string(value: object, field: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
-
+from bailiwick.invocations.dialects.argument_text import ArgumentText
 from bailiwick.invocations.dialects.frames import CutReason, Frame, Kind, StreamReader
 from bailiwick.invocations.dialects.server_events import ServerEvent
 from bailiwick.invocations.dialects.usage import TokenUsage
@@ -39,7 +38,7 @@ class StreamRelay:
         self._mask_whole = mask_whole
         self._maskers: dict[str, Masker] = {}
         self._signed: set[str] = set()
-        self._arguments: dict[str, list[str]] = {}
+        self._arguments: dict[str, ArgumentText] = {}
 
     def feed(self, event: ServerEvent, into: list[ServerEvent] | None = None) -> list[ServerEvent]:
         """Takes one upstream event; answers what may go to the client now. With `into` that is added there, one by one,
@@ -49,7 +48,7 @@ class StreamRelay:
             for channel in frame.ends:
                 self._flush(channel, out)
             for channel in frame.overtakes:
-                if self._is_complete(channel):
+                if (arguments := self._arguments.get(channel)) is not None and arguments.is_whole:
                     self._flush(channel, out)
             if frame.whole:
                 frame.with_wholes([self._whole(position) for position in frame.whole])
@@ -79,7 +78,7 @@ class StreamRelay:
 
     def _feed(self, frame: Frame, channel: str) -> str:
         if frame.kind is Kind.JSON:
-            self._arguments.setdefault(channel, []).append(frame.text)
+            self._arguments.setdefault(channel, ArgumentText()).add(frame.text)
             return ""
         masker = self._maskers.get(channel)
         if masker is None:
@@ -89,19 +88,9 @@ class StreamRelay:
         masked = masker.feed(frame.text)
         return frame.text if frame.kind is Kind.SIGNED else masked
 
-    def _is_complete(self, channel: str) -> bool:
-        """Whether the arguments that came so far are a whole object, to which nothing can be added."""
-        pieces = self._arguments.get(channel)
-        if pieces is None or not pieces[-1].rstrip().endswith("}"):
-            return False
-        try:
-            return isinstance(msgspec.json.decode("".join(pieces)), dict)
-        except (msgspec.DecodeError, RecursionError):
-            return False
-
     def _flush(self, channel: str, out: list[ServerEvent]) -> None:
-        if (pieces := self._arguments.pop(channel, None)) is not None:
-            raw: Any = "".join(pieces)
+        if (arguments := self._arguments.pop(channel, None)) is not None:
+            raw: Any = str(arguments)
             positions = json_text_positions(raw, channel)
             text = with_texts(raw, positions, [self._mask_whole(position) for position in positions])
         elif (masker := self._maskers.pop(channel, None)) is not None:

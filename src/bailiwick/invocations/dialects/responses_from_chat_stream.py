@@ -6,19 +6,14 @@ from typing import Any
 
 import msgspec
 
-from bailiwick.invocations.dialects.answers import call_item, message_item, response_object
+from bailiwick.invocations.dialects.answers import call_item, message_item, reasoning_of, response_object
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.reading import Json
 from bailiwick.invocations.dialects.server_events import ServerEvent
 from bailiwick.invocations.dialects.stream_translation import StreamTranslator
 from bailiwick.invocations.dialects.usage import TokenUsage, usage_of
 
-_TEXTS = {
-    "content": ("output_text", "text"),
-    "refusal": ("refusal", "refusal"),
-    "reasoning_content": ("reasoning_text", "text"),
-    "reasoning": ("reasoning_text", "text"),
-}
+_TEXTS = {"content": ("output_text", "text"), "refusal": ("refusal", "refusal")}
 
 
 class _Item(msgspec.Struct):
@@ -93,6 +88,8 @@ class ChatToResponsesStream(StreamTranslator):
         self._sequence += 1
 
     def _delta(self, delta: Json, out: list[ServerEvent]) -> None:
+        if thought := reasoning_of(delta):
+            self._text("reasoning_text", "text", thought, out)
         for key, (about, field) in _TEXTS.items():
             if isinstance(text := delta.get(key), str) and text:
                 self._text(about, field, text, out)

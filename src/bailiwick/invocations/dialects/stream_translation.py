@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
-from bailiwick.invocations.dialects.answers import finish_reason, stop_reason
+from bailiwick.invocations.dialects.answers import finish_reason
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.provider_errors import translate_error
-from bailiwick.invocations.dialects.reading import Json
-from bailiwick.invocations.dialects.server_events import ServerEvent, StreamUnreadable
-from bailiwick.invocations.dialects.usage import TokenUsage, usage_from, usage_object, usage_of
+from bailiwick.invocations.dialects.reading import Json, index_of, object_in
+from bailiwick.invocations.dialects.server_events import ServerEvent
+from bailiwick.invocations.dialects.usage import usage_from, usage_object
 
 
 class StreamTranslator(ABC):
@@ -59,11 +58,11 @@ class MessagesToChatStream(StreamTranslator):
             return []
         match data.get("type"):
             case "content_block_delta":
-                return self._delta(_index(data), _object(data, "delta"))
+                return self._delta(index_of(data), object_in(data, "delta"))
             case "content_block_start":
-                return self._start(_index(data), _object(data, "content_block"))
+                return self._start(index_of(data), object_in(data, "content_block"))
             case "message_start":
-                return self._begin(_object(data, "message"))
+                return self._begin(object_in(data, "message"))
             case "content_block_stop" | "message_delta" | "message_stop" | "error":
                 return self._end(data)
         return []
@@ -71,12 +70,12 @@ class MessagesToChatStream(StreamTranslator):
     def _end(self, data: Json) -> list[ServerEvent]:
         """What ends a block, the message, or the stream."""
         out: list[ServerEvent] = []
-        if data["type"] == "content_block_stop" and _index(data) in self._without_input:
-            self._without_input.discard(_index(data))
-            out.append(self._arguments(_index(data), "{}"))
+        if data["type"] == "content_block_stop" and index_of(data) in self._without_input:
+            self._without_input.discard(index_of(data))
+            out.append(self._arguments(index_of(data), "{}"))
         elif data["type"] == "message_delta":
             self._count(data)
-            reason = _object(data, "delta").get("stop_reason")
+            reason = object_in(data, "delta").get("stop_reason")
             if reason is not None:  # there may be others before, which only count
                 self._is_finished = True
                 out.append(self._chunk({}, finish_reason(reason)))
@@ -121,109 +120,4 @@ class MessagesToChatStream(StreamTranslator):
         return None, {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
     def _count(self, holder: Json) -> None:
-        self._usage |= {key: value for key, value in _object(holder, "usage").items() if value is not None}
-
-
-class ChatToMessagesStream(StreamTranslator):
-    """Chat chunks as Anthropic's events. Its blocks come one after the other, so a block ends where another begins.
-
-    A chat tells its usage last: the first event says 0 and the last one all.
-    """
-
-    def __init__(self) -> None:
-        self._is_started = False
-        self._block: str | None = None
-        """The text or tool call whose block is open."""
-        self._ended: set[str] = set()
-        self._count = 0
-        self._finish: object = None
-        self._is_refused = False
-        self._usage = TokenUsage()
-
-    def feed(self, event: ServerEvent) -> list[ServerEvent]:
-        """See StreamTranslator."""
-        _, data = event
-        if data is None:
-            return self._end() if self._is_started else []
-        if "error" in data:
-            error = translate_error(Dialect.CHAT, Dialect.MESSAGES, 502, data)
-            return [("error", error)]
-        self._usage = usage_of(Dialect.CHAT, data) or self._usage
-        out: list[ServerEvent] = []
-        if not self._is_started:
-            self._is_started = True
-            out.append(self._begin(data))
-        for choice in _objects(data.get("choices")):
-            if _index(choice) == 0:
-                self._delta(_object(choice, "delta"), out)
-                self._finish = choice.get("finish_reason") or self._finish
-        return out
-
-    def _begin(self, data: Json) -> ServerEvent:
-        message: Json = {"id": data.get("id") or "msg_0", "type": "message", "role": "assistant", "content": []}
-        message |= {"model": data.get("model") or "", "stop_reason": None, "stop_sequence": None}
-        return _named({"type": "message_start", "message": {**message, "usage": _usage(TokenUsage())}})
-
-    def _delta(self, delta: Json, out: list[ServerEvent]) -> None:
-        for key in ("content", "refusal"):
-            if isinstance(text := delta.get(key), str) and text:
-                self._is_refused = self._is_refused or key == "refusal"
-                self._open(key, {"type": "text", "text": ""}, out)
-                out.append(self._block_delta({"type": "text_delta", "text": text}))
-        for at, call in enumerate(_objects(delta.get("tool_calls"))):
-            name, function = f"call {call.get('index', at)}", _object(call, "function")
-            if self._block != name:
-                used = {"id": call.get("id"), "name": function.get("name"), "input": {}}
-                self._open(name, {"type": "tool_use", **used}, out)
-            if isinstance(text := function.get("arguments"), str) and text:
-                out.append(self._block_delta({"type": "input_json_delta", "partial_json": text}))
-
-    def _block_delta(self, delta: Json) -> ServerEvent:
-        return _named({"type": "content_block_delta", "index": self._count - 1, "delta": delta})
-
-    def _open(self, name: str, block: Json, out: list[ServerEvent]) -> None:
-        if self._block == name:
-            return
-        if name in self._ended and block["type"] == "tool_use":
-            raise StreamUnreadable  # calls whose pieces alternate cannot be told one after the other
-        self._close(out)
-        self._block = name
-        out.append(_named({"type": "content_block_start", "index": self._count, "content_block": block}))
-        self._count += 1
-
-    def _close(self, out: list[ServerEvent]) -> None:
-        if self._block is not None:
-            self._ended.add(self._block)
-            self._block = None
-            out.append(_named({"type": "content_block_stop", "index": self._count - 1}))
-
-    def _end(self) -> list[ServerEvent]:
-        out: list[ServerEvent] = []
-        self._close(out)
-        reason = "refusal" if self._is_refused else stop_reason(self._finish)
-        delta = {"stop_reason": reason, "stop_sequence": None}
-        out.append(_named({"type": "message_delta", "delta": delta, "usage": _usage(self._usage)}))
-        out.append(_named({"type": "message_stop"}))
-        return out
-
-
-def _usage(usage: TokenUsage) -> Json:
-    return usage_object(Dialect.MESSAGES, usage)
-
-
-def _named(data: Json) -> ServerEvent:
-    return data["type"], data
-
-
-def _index(data: Json) -> int:
-    index = data.get("index")
-    return index if isinstance(index, int) else 0
-
-
-def _object(data: Json, key: str) -> Json:
-    value = data.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[Any]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+        self._usage |= {key: value for key, value in object_in(holder, "usage").items() if value is not None}

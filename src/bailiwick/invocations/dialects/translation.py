@@ -18,6 +18,7 @@ from bailiwick.invocations.dialects.answers import (
 )
 from bailiwick.invocations.dialects.chat_to_messages import chat_request_to_messages
 from bailiwick.invocations.dialects.errors import InvalidBody, Untranslatable
+from bailiwick.invocations.dialects.messages_from_chat_stream import ChatToMessagesStream
 from bailiwick.invocations.dialects.messages_to_chat import messages_request_to_chat
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.reading import Json
@@ -25,7 +26,6 @@ from bailiwick.invocations.dialects.responses_from_chat_stream import ChatToResp
 from bailiwick.invocations.dialects.responses_to_chat import responses_request_to_chat
 from bailiwick.invocations.dialects.stream_translation import (
     ChainedStream,
-    ChatToMessagesStream,
     MessagesToChatStream,
     StreamTranslator,
     UntranslatedStream,
