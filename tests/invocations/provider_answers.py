@@ -115,6 +115,40 @@ def sending(*events: bytes, then: str = "end", **headers: str) -> Answer:
     return answer
 
 
+NO_ANSWERS: Mapping[str, tuple[str, bytes]] = {
+    "empty": ("application/json", b""),
+    "page": ("text/html", b"<html><body>Be right back.</body></html>"),
+    "unfinished": ("application/json", b'{"id": "c", "choices": [{"mess'),
+    "other": ("application/json", b'{"detail": "Not here."}'),
+    "no-object": ("application/json", b"[1]"),
+    "error": ("application/json", b'{"error": {"message": "Out of order.", "type": "server_error"}}'),
+    "no-event": ("text/event-stream", b": nothing\n\n"),
+    "end": ("text/event-stream", b"data: [DONE]\n\n"),
+    "odd-event": ("text/event-stream", b'data: {"detail": "Not here."}\n\ndata: [DONE]\n\n'),
+    "unreadable-event": ("text/event-stream", b"data: <html>\n\n"),
+    "half-an-event": ("text/event-stream", b'data: {"choices": []}'),
+    "error-event": (
+        "text/event-stream",
+        b'event: error\ndata: {"type": "error", "error": {"message": "Out of order.", "type": "api_error"}}\n\n',
+    ),
+    "error-after-ping": (
+        "text/event-stream",
+        b'data: {"type": "ping"}\n\ndata: {"error": {"message": "Out of order.", "type": "server_error"}}\n\n',
+    ),
+}
+"""What comes with status 200 and is no answer, by what it is: its media type and its content."""
+
+
+def saying(kind: str) -> Answer:
+    """A server that answers so with status 200."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        media_type, content = NO_ANSWERS[kind]
+        return web.Response(body=content, content_type=media_type)
+
+    return answer
+
+
 async def hanging(_request: web.Request) -> web.StreamResponse:
     """A server that never answers."""
     await asyncio.sleep(60)

@@ -22,11 +22,13 @@ from bailiwick.invocations.errors import ProviderRefused, TargetTimeout, TargetU
 from bailiwick.invocations.requests import Usage
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import (
+    NO_ANSWERS,
     Answer,
     answering,
     asked,
     by_place,
     hanging,
+    saying,
     sending,
     streamed,
     text_in,
@@ -467,6 +469,60 @@ async def test_a_stream_that_ends_before_it_begins_is_begun_elsewhere(model: Mod
     by_place(model, a=sending(), b=sending(then="cut"), c=sending(*streamed(CHAT, ["Hi."])))
     places = [place(model, "a"), place(model, "b", name="broken"), place(model, "c", name="good")]
     assert await Routed(exchange, places, Routing(fallbacks={"fast": ["broken", "good"]})).stream() == 5
+
+
+# What comes with status 200 and is no answer
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_no_answer_is_a_failure_that_another_makes_good(
+    model: ModelServer, exchange: Exchange, stream: bool
+) -> None:
+    routed = Routed(
+        exchange, [place(model, "a"), place(model, "b", name="other")], Routing(fallbacks={"fast": ["other"]})
+    )
+    for kind in NO_ANSWERS:
+        by_place(model, a=saying(kind), b=sending(*streamed(CHAT, ["Hi."])) if stream else FINE)
+        model.paths.clear()
+        for _ in range(4):
+            assert await (routed.stream() if stream else routed.ask()) in (5, "Hello.")
+        assert asked(model) == ["a", "b"] * 3 + ["b"], kind  # at the third failure its breaker opened
+        routed.clock.seconds += 10
+        by_place(model, a=sending(*streamed(CHAT, ["Hi."])) if stream else FINE, b=hanging)
+        await (routed.stream() if stream else routed.ask())  # which closes it
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_error_with_status_200_is_taken_as_with_its_own(
+    model: ModelServer, exchange: Exchange, stream: bool
+) -> None:
+    """What is wrong with a request is told at once, and leaves the deployment in use for all others."""
+    by_place(model, a=answering({"error": {"message": "Bad.", "code": 400}}), b=FINE)
+    places = [place(model, "a"), place(model, "b", name="other")]
+    routed = Routed(exchange, places, Routing(fallbacks={"fast": ["other"]}))
+    for _ in range(4):
+        with pytest.raises(ProviderRefused) as refused:
+            await (routed.stream if stream else routed.ask)()
+        assert (refused.value.status, refused.value.body["error"]["message"]) == (400, "Bad.")
+    assert asked(model) == ["a"] * 4
+
+
+async def test_an_answer_that_breaks_off_before_it_was_passed_on_is_asked_for_elsewhere(
+    model: ModelServer, exchange: Exchange
+) -> None:
+    by_place(model, a=sending(b'{"id": "c", ', then="cut"), b=FINE)
+    places = [place(model, "a"), place(model, "b", name="other")]
+    assert await Routed(exchange, places, Routing(fallbacks={"fast": ["other"]}), attempts=3).ask() == "Hello."
+    assert asked(model) == ["a", "b"]
+
+
+async def test_an_error_that_comes_with_the_first_event_is_none_of_an_answer(
+    model: ModelServer, exchange: Exchange
+) -> None:
+    failed = b'data: {"error": {"message": "Out of order."}}\n\n'
+    by_place(model, a=sending(streamed(CHAT, ["Hi."])[0] + failed), b=sending(*streamed(CHAT, ["Hi."])))
+    places = [place(model, "a"), place(model, "b", name="other")]
+    assert await Routed(exchange, places, Routing(fallbacks={"fast": ["other"]})).stream() == 5
 
 
 @pytest.mark.parametrize("then", ["end", "cut"])

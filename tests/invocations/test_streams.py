@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -139,6 +139,31 @@ def endless(*events: bytes) -> Callable[[web.Request], Awaitable[web.StreamRespo
     return sse(write)
 
 
+def in_two(heard: asyncio.Event, first: Sequence[bytes], *later: bytes) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """The first events, and the others when the caller has heard of an answer (`telling`)."""
+
+    async def write(send: Send) -> None:
+        await send(b"".join(first))
+        await heard.wait()
+        await send(b"".join(later))
+        await asyncio.sleep(60)
+
+    return sse(write)
+
+
+@contextlib.asynccontextmanager
+async def telling(heard: asyncio.Event, streaming: Streaming) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    """The stream, whose first piece is told."""
+    async with streaming as reads:
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            async for content in reads:
+                heard.set()
+                yield content
+
+        yield pieces()
+
+
 async def read(streaming: Streaming, into: list[str]) -> list[ServerEvent]:
     """Reads a stream; its text before an error stands in `into`. Answers its events."""
     events: list[ServerEvent] = []
@@ -247,9 +272,12 @@ async def test_a_stream_that_tells_more_than_was_held_is_cut(
 async def test_a_model_that_does_not_stop_is_cut(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
-    model.answer = endless(*openai_events(["word " * 1000] * 20))
+    heard = asyncio.Event()
+    first, *events = openai_events(["word " * 1000] * 20)
+    model.answer = in_two(heard, [first], *events)
+    call = stream_call(tenant, model.deployment(max_output_tokens=100), exchange)
     with pytest.raises(TargetUnavailable):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(max_output_tokens=100), exchange)), [])
+        await read(telling(heard, pipeline.stream(call)), [])
     assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == INPUT + 2 * 100
 
 
@@ -288,9 +316,11 @@ async def test_an_error_event_ends_the_stream(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     overloaded = event({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "error")
-    model.answer = sent(*anthropic_events(LONG, 100, 50)[:13], overloaded)
+    heard = asyncio.Event()
+    model.answer = in_two(heard, anthropic_events(LONG, 100, 50)[:13], overloaded)
+    call = stream_call(tenant, model.deployment(protocol="anthropic"), exchange)
     with pytest.raises(TargetUnavailable):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(protocol="anthropic"), exchange)), [])
+        await read(telling(heard, pipeline.stream(call)), [])
     cost = await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE")
     assert cost == 100 + 2 * len("".join(LONG[:10]))  # the provider told the input; the output is what came
 
@@ -299,10 +329,30 @@ async def test_an_openai_error_event_ends_the_stream(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     failure = event({"error": {"message": "The server had an error", "type": "server_error"}})
-    model.answer = sent(*openai_events(LONG)[:11], failure, event("[DONE]"))
+    heard = asyncio.Event()
+    events = openai_events(LONG)
+    model.answer = in_two(heard, events[:11], *events[11:21], failure, event("[DONE]"))
+    pieces: list[str] = []
     with pytest.raises(TargetUnavailable):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), [])
-    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > INPUT
+        await read(telling(heard, pipeline.stream(stream_call(tenant, model.deployment(), exchange))), pieces)
+    cost = await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE")
+    assert cost == INPUT + 2 * len("".join(LONG[:20]))
+    assert len("".join(pieces)) > len("".join(LONG[:10]))  # what came with the error goes out before it
+
+
+@pytest.mark.parametrize("ending", ["error", "broken"])
+async def test_nothing_is_charged_of_which_nothing_went_out(
+    tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange, ending: str
+) -> None:
+    text = event({"choices": [{"index": 0, "delta": {"content": "Hello there"}, "finish_reason": None}]})
+    usage = event({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 50}})
+    failure = event({"error": {"message": "The server had an error", "type": "server_error"}})
+    model.answer = sent(text + usage + failure) if ending == "error" else broken(text)  # so short that all is held back
+    pieces: list[str] = []
+    with pytest.raises(TargetUnavailable):
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange)), pieces)
+    assert pieces == []
+    assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") == 0
 
 
 @pytest.mark.parametrize("case", list(itertools.product(["openai", "anthropic"], [broken, sent])))

@@ -18,7 +18,19 @@ from bailiwick.invocations.errors import ProviderRefused, TargetTimeout, TargetU
 from bailiwick.invocations.requests import Usage
 from tests.invocations.conftest import ModelServer
 from tests.invocations.model_calls import upstreams_of
-from tests.invocations.provider_answers import answering, event, hanging, sending, streamed, text_in, whole
+from tests.invocations.provider_answers import (
+    NO_ANSWERS,
+    answering,
+    asked,
+    by_place,
+    event,
+    hanging,
+    saying,
+    sending,
+    streamed,
+    text_in,
+    whole,
+)
 
 CHAT, MESSAGES, RESPONSES = Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES
 BODIES: dict[Dialect, dict[str, Any]] = {
@@ -500,6 +512,58 @@ async def test_an_answer_that_is_none_is_a_failure(model: ModelServer, exchange:
     with pytest.raises(TargetUnavailable):
         await complete(exchange, model.deployment(), a_request(MESSAGES))
     assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("client", "provider"), PAIRS)
+async def test_nothing_is_used_of_what_is_no_answer(
+    model: ModelServer, exchange: Exchange, client: Dialect, provider: Dialect, stream: bool
+) -> None:
+    for kind in NO_ANSWERS:
+        model.answer = saying(kind)
+        usage = Usage()
+        deployment = speaking(model, provider, base_url=f"{model.base_url}/{kind}", retries=0)
+        with pytest.raises(TargetUnavailable) as failed:
+            if stream:
+                await read(upstreams_of(exchange, deployment), a_request(client, stream=True), usage)
+            else:
+                await complete(exchange, deployment, a_request(client), usage)
+        assert (usage, failed.value.status) == (Usage(), 502), kind
+        if kind in ("error", *(("error-event", "error-after-ping") if stream else ())):
+            assert isinstance(failed.value, ProviderRefused), kind
+            assert failed.value.body["error"]["message"] == "Out of order."
+            assert failed.value.body.get("type") == "error" or client is not MESSAGES
+
+
+async def test_embeddings_and_counts_that_are_none_are_asked_for_elsewhere(
+    model: ModelServer, exchange: Exchange
+) -> None:
+    fine = {"object": "list", "data": [], "model": "stub-1", "input_tokens": 7}
+    by_place(model, a=saying("error"), b=answering(fine))
+    a, b = (
+        model.deployment(base_url=f"{model.base_url}/{name}/v1", endpoints=(RESPONSES,), weight=weight, retries=0)
+        for name, weight in (("a", 1), ("b", 0))
+    )
+    usage = Usage()
+    await upstreams_of(exchange, a, b).embed("fast", {"model": "fast", "input": "Hello"}, usage)
+    counted = await upstreams_of(exchange, a, b).count_tokens("fast", a_request(RESPONSES), Usage())
+    assert counted.body["input_tokens"] == 7
+    assert asked(model) == ["a", "b", "a", "b"]
+
+
+@pytest.mark.parametrize("client", [CHAT, MESSAGES, RESPONSES])
+async def test_a_chat_server_may_leave_it_at_its_reason_for_stopping(
+    model: ModelServer, exchange: Exchange, client: Dialect
+) -> None:
+    model.answer = sending(*streamed(CHAT, PIECES)[:-1])
+    events = await read(upstreams_of(exchange, speaking(model, CHAT)), a_request(client, stream=True))
+    name, data = events[-1]
+    assert texts(client, events) == ANSWER
+    assert (name if data is not None else "[DONE]") == {
+        CHAT: "[DONE]",
+        MESSAGES: "message_stop",
+        RESPONSES: "response.completed",
+    }[client]
 
 
 async def test_an_answer_without_end_is_not_read_to_its_end(model: ModelServer, exchange: Exchange) -> None:

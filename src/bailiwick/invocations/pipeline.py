@@ -137,6 +137,8 @@ class Pipeline:
             await upstream.aclose()
         except BaseException as error:
             ending = events.cut(error)
+            if isinstance(error, TargetUnavailable) and not has_begun:
+                running.nothing_used()
             try:
                 await self._break_off(call, running, upstream, error)
             except (AllowanceExhausted, OutputBlocked, KilledBySwitch):

@@ -86,6 +86,10 @@ class Running:
         self.decide(Decision.KILL)
         return self.policy.output_error()
 
+    def nothing_used(self) -> None:
+        """Charges nothing for an answer of which nothing has come to its reader and nothing will."""
+        self.usage = Usage(provider=self.usage.provider, model=self.usage.model)
+
     def check_used(self) -> None:
         """Cuts a stream that, as its target tells, has used more than was held for it. Raises AllowanceExhausted."""
         if not self.usage.is_estimate and self.usage.cost_micros > self.admission.amount_micros:

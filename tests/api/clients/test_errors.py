@@ -25,7 +25,7 @@ from tests.api.clients.provider_bodies import (
 )
 from tests.api.clients.test_openai_chat import TEXT
 from tests.invocations.conftest import Answer, ModelServer
-from tests.invocations.provider_answers import answering, sending
+from tests.invocations.provider_answers import answering, saying, sending
 from tests.invocations.test_streams import sent
 
 PRIVATE_KEY = (
@@ -159,6 +159,22 @@ async def test_what_is_no_answer(scene: Scene, form: str) -> None:
         with pytest.raises(call.package.InternalServerError) as error:
             await call(f"gpt-{scene.spare}", stream=stream)
         assert "html" not in str(error.value)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", ["page", "empty", "error", "error-event", "no-event", "end"])
+@forms
+async def test_what_is_no_answer_though_it_comes_with_200(scene: Scene, form: str, kind: str, stream: bool) -> None:
+    scene.provider.answer = saying(kind)
+    call = scene.caller(form)
+    for place in ("gpt", "claude"):
+        with pytest.raises(call.package.InternalServerError) as error:
+            await call(f"{place}-{scene.spare}", stream=stream)
+        assert error.value.status_code == 502
+        if kind == "error" or (kind == "error-event" and stream):
+            assert "Out of order." in str(error.value)
+        row = scene.trace.last()
+        assert (row["status"], row["cost_micros"], row["input_tokens"]) == ("failed", 0, 0)
 
 
 def in_turn(*answers: Answer) -> Answer:

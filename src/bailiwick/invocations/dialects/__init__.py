@@ -16,7 +16,8 @@ from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.positions import request_positions, response_positions, with_response_texts
 from bailiwick.invocations.dialects.price_modes import ORDINARY, PriceMode, PriceModes, modes_asked, modes_told
 from bailiwick.invocations.dialects.prompts import Prompt, input_tokens_bound, prompt_of, utf8_bytes
-from bailiwick.invocations.dialects.provider_errors import error_body, error_event, translate_error
+from bailiwick.invocations.dialects.provider_errors import error_body, error_event, error_status, translate_error
+from bailiwick.invocations.dialects.recognition import begins_answer, error_told, is_embedding_answer
 from bailiwick.invocations.dialects.relay import Masker, StreamRelay
 from bailiwick.invocations.dialects.responses_stream import ResponsesStreamReader
 from bailiwick.invocations.dialects.server_events import EventParser, ServerEvent, StreamUnreadable, encode_event
@@ -47,6 +48,7 @@ __all__ = [
     "TokenUsage",
     "Untranslatable",
     "ask_for_usage",
+    "begins_answer",
     "cap_output",
     "embedding_positions",
     "embedding_prompt",
@@ -54,7 +56,10 @@ __all__ = [
     "encode_event",
     "error_body",
     "error_event",
+    "error_status",
+    "error_told",
     "input_tokens_bound",
+    "is_embedding_answer",
     "modes_asked",
     "modes_told",
     "output_bound",

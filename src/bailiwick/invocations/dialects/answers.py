@@ -61,7 +61,7 @@ def tool_input(raw: object) -> Json:
 
 
 def messages_answer_to_chat(answer: Json, *, created: int) -> Json:
-    """An Anthropic message as a chat completion; thinking goes to `reasoning_content`. Raises AnswerUnreadable."""
+    """An Anthropic message as a chat completion; thinking goes to `reasoning_content`."""
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[Json] = []
@@ -93,7 +93,7 @@ def messages_answer_to_chat(answer: Json, *, created: int) -> Json:
 
 def chat_answer_to_messages(answer: Json) -> Json:
     """A chat completion as an Anthropic message. Reasoning is left out: without a signature it is no valid thinking
-    block. Raises AnswerUnreadable."""
+    block."""
     choice, message = _choice(answer)
     blocks: list[Json] = []
     refusal = message.get("refusal")
@@ -118,8 +118,7 @@ def chat_answer_to_messages(answer: Json) -> Json:
 
 
 def chat_answer_to_responses(answer: Json, request: Json, *, created: int) -> Json:
-    """A chat completion as a response; `request` is the client's, which a response repeats in part. Raises
-    AnswerUnreadable."""
+    """A chat completion as a response; `request` is the client's, which a response repeats in part."""
     choice, message = _choice(answer)
     name = str(answer.get("id") or "0")
     output: list[Json] = []
@@ -202,8 +201,5 @@ def response_object(
 
 
 def _choice(answer: Json) -> tuple[Json, Json]:
-    choices = objects_in(answer.get("choices"))
-    message = choices[0].get("message") if choices else None
-    if not isinstance(message, dict):
-        raise AnswerUnreadable
-    return choices[0], message
+    choice = objects_in(answer.get("choices"))[0]
+    return choice, object_in(choice, "message")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bailiwick.invocations.dialects.names import Dialect
+from bailiwick.invocations.dialects.reading import Json, object_in
 from bailiwick.invocations.dialects.server_events import ServerEvent
 
 # https://docs.anthropic.com/en/api/errors
@@ -18,6 +19,10 @@ _ANTHROPIC_TYPES: Final = {
     429: "rate_limit_error",
     504: "timeout_error",
     529: "overloaded_error",
+}
+_STATUSES: Final = {
+    **{word: status for status, word in _ANTHROPIC_TYPES.items()},
+    **{"rate_limit_exceeded": 429, "insufficient_quota": 429, "context_length_exceeded": 400, "invalid_prompt": 400},
 }
 _OPENAI_TYPES: Final = {
     401: "authentication_error",
@@ -53,6 +58,18 @@ def error_event(dialect: Dialect, status: int, *, message: str, code: str | None
     return name, error_body(dialect, status, message=message, code=code)
 
 
+def error_status(body: Json) -> int:
+    """The status that an error stands for which came without one, in a stream or with that of a success; 502 where it
+    does not tell."""
+    error = object_in(body, "error")
+    for word in (error.get("code"), error.get("type")):
+        if isinstance(word, int | str) and str(word).isdecimal() and 400 <= int(word) <= 599:
+            return int(word)
+        if isinstance(word, str) and word in _STATUSES:
+            return _STATUSES[word]
+    return 502
+
+
 def translate_error(upstream: Dialect, client: Dialect, status: int, body: object) -> dict[str, Any]:
     """A provider's error in the client's dialect. What is no error in the provider's form (a proxy's HTML page)
     becomes one that names the status alone."""
@@ -62,7 +79,7 @@ def translate_error(upstream: Dialect, client: Dialect, status: int, body: objec
     if not isinstance(error, dict):
         return error_body(client, status, message=f"The provider answered with status {status}.")
     if isinstance(body, dict) and _is_anthropic(upstream) == _is_anthropic(client) and isinstance(body["error"], dict):
-        return body
+        return {"type": "error", **body} if _is_anthropic(client) else body
     code = error.get("code")
     return error_body(
         client,

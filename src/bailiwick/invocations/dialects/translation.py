@@ -12,6 +12,7 @@ A provider that speaks Responses alone is reached by clients that speak it.
 from __future__ import annotations
 
 from bailiwick.invocations.dialects.answers import (
+    AnswerUnreadable,
     chat_answer_to_messages,
     chat_answer_to_responses,
     messages_answer_to_chat,
@@ -22,6 +23,7 @@ from bailiwick.invocations.dialects.messages_from_chat_stream import ChatToMessa
 from bailiwick.invocations.dialects.messages_to_chat import messages_request_to_chat
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.reading import Json
+from bailiwick.invocations.dialects.recognition import is_answer
 from bailiwick.invocations.dialects.responses_from_chat_stream import ChatToResponsesStream
 from bailiwick.invocations.dialects.responses_to_chat import responses_request_to_chat
 from bailiwick.invocations.dialects.stream_translation import (
@@ -64,6 +66,8 @@ def translate_request(
 def translate_answer(provider: Dialect, client: Dialect, answer: Json, request: Json, *, created: int) -> Json:
     """A whole answer in the client's dialect. `request` is the client's own, `created` the time of the call (Unix
     seconds). Raises AnswerUnreadable when the answer is none."""
+    if not is_answer(provider, answer):
+        raise AnswerUnreadable
     if provider is client:
         return answer
     if client is Dialect.MESSAGES:

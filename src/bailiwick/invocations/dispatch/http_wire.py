@@ -17,6 +17,7 @@ import msgspec
 from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dialects import Dialect, EventParser, ServerEvent, StreamUnreadable
 from bailiwick.invocations.dispatch.exchange import Exchange, NoConnection, read, retry_after
+from bailiwick.invocations.dispatch.no_answers import failure
 from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Refusal, WireAnswer, WireStream, kept
 from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.kernel.http_client import BrokenOff
@@ -113,16 +114,24 @@ class HttpWire:
                 async with asyncio.timeout(attempt.first_token_seconds):
                     response = await self._send(attempt, attempt.timeout_seconds)
                     first = await response.readany()
+                    if first.lstrip().startswith(b"{"):  # a body, not events: an error, as a rule
+                        raise failure(await self._body(response, first), kept(response.headers), attempt.dialect)
             except TimeoutError:
                 raise NoAnswer("no answer in time", is_timeout=True) from None
             except BrokenOff as error:
                 raise NoAnswer(f"the answer broke off ({error})") from None
             if not first:
-                raise NoAnswer("the answer was empty")
+                raise NoAnswer("the answer was empty", may_pass=False)
             yield WireStream(_Reads(response, first, attempt.idle_seconds), kept(response.headers))
         finally:
             if response is not None:
                 response.close()
+
+    async def _body(self, response: StreamedAnswer, first: bytes) -> dict[str, Any]:
+        """The body of which the first piece has come; empty if it is none of JSON."""
+        with contextlib.suppress(TargetUnavailable, msgspec.DecodeError, RecursionError):
+            return _decode(first + await read(response, _MOST_ERROR_BYTES))
+        return {}
 
     async def _send(self, attempt: Attempt, timeout_seconds: float) -> StreamedAnswer:
         url, headers = address(attempt.deployment, attempt.dialect, counts_tokens=attempt.counts_tokens)

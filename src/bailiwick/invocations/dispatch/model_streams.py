@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from bailiwick.invocations.deployments import Deployment
@@ -14,6 +14,8 @@ from bailiwick.invocations.dialects import (
     PriceModes,
     ServerEvent,
     StreamUnreadable,
+    error_status,
+    error_told,
     stream_translator,
     translate_error,
 )
@@ -26,8 +28,6 @@ from bailiwick.invocations.requests import Usage
 _MOST_TOKEN_BYTES = 256
 """Twice the longest token of the known vocabularies (a run of 128 spaces)."""
 _DRAIN_SECONDS = 0.05
-# https://docs.anthropic.com/en/api/errors; what comes in the middle of a stream has no status of its own.
-_STATUSES = {"overloaded_error": 529, "rate_limit_error": 429, "rate_limit_exceeded": 429, "timeout_error": 504}
 
 
 class OpenStream:
@@ -36,6 +36,7 @@ class OpenStream:
     def __init__(
         self,
         opened: WireStream,
+        first: list[ServerEvent],
         *,
         deployment: Deployment,
         provider: Dialect,
@@ -53,7 +54,11 @@ class OpenStream:
         self.hides_usage = client is Dialect.CHAT and not _asks_for_usage(request)
         self._provider = provider
         self._client = client
+        self._first = first
+        """What has been read of it already."""
         self._reads = opened.reads
+        self._error: ProviderRefused | None = None
+        """What the provider told at last."""
         self._translator = stream_translator(provider, client, request, created=int(time.time()))
         self._is_translated = provider is not client
         self._account = StreamAccount(
@@ -74,17 +79,18 @@ class OpenStream:
 
     async def __anext__(self) -> list[ServerEvent]:
         """See ModelStream."""
+        if self._error is not None:
+            raise self._failed(self._error)
         if self._account.is_over:
             await self._drain()
             self._succeeded()
             raise StopAsyncIteration
         try:
-            read = await anext(self._reads)
+            read, self._first = self._first or await anext(self._reads), []
         except StopAsyncIteration:
             if not self._account.is_complete:
                 raise self._failed(TargetUnavailable("The model's stream broke off.")) from None
-            self._succeeded()
-            raise
+            read = [(None, None)]  # some chat servers leave it at their reason for stopping
         except NoAnswer as reason:
             error = TargetTimeout() if reason.is_timeout else TargetUnavailable(f"The model's stream ended: {reason}.")
             raise self._failed(error) from None
@@ -94,8 +100,9 @@ class OpenStream:
             raise self._failed(TargetUnavailable("The model answers with more than it was asked for."))
         if self._usage.first_token_ms is None and account.received:
             self._usage.first_token_ms = round((time.perf_counter() - self._started) * 1000)
-        if (refused := self._error_in(read)) is not None:
-            raise self._failed(refused)
+        read, self._error = self._before_error(read)
+        if self._error is not None and not read:
+            raise self._failed(self._error)
         if not self._is_translated:
             return read
         try:
@@ -110,18 +117,15 @@ class OpenStream:
                 async for _ in self._reads:
                     pass
 
-    def _error_in(self, read: Iterable[ServerEvent]) -> ProviderRefused | None:
-        """The error that a provider tells in the middle of its stream."""
-        for name, data in read:
-            if data is None:
-                continue
-            if (name == "error" or data.get("type") == "error" or data.get("error")) and "choices" not in data:
-                body = data if isinstance(data.get("error"), dict | str) else {"error": data}
-                inner = body["error"]
-                words = [str(inner.get(key)) for key in ("code", "type")] if isinstance(inner, dict) else []
-                status = next((_STATUSES[word] for word in words if word in _STATUSES), 502)
-                return ProviderRefused(status, translate_error(self._provider, self._client, status, body))
-        return None
+    def _before_error(self, read: list[ServerEvent]) -> tuple[list[ServerEvent], ProviderRefused | None]:
+        """The events, up to an error that the provider tells in the middle of its stream, and that."""
+        for at, (name, data) in enumerate(read):
+            error = None if data is None else error_told(name, data)
+            if error is not None:
+                status = error_status(error)
+                told = translate_error(self._provider, self._client, status, error)
+                return read[:at], ProviderRefused(status, told)
+        return read, None
 
     def _failed(self, error: TargetUnavailable) -> TargetUnavailable:
         if self._breaker is not None:

@@ -275,4 +275,4 @@ def _says_too_long(body: object) -> bool:
 
 def _unanswered(reason: NoAnswer) -> _Failed:
     error = TargetTimeout() if reason.is_timeout else TargetUnavailable(f"The model did not answer: {reason}.")
-    return _Failed(error, is_final=not reason.may_pass)
+    return _Failed(error)

@@ -25,6 +25,7 @@ from bailiwick.invocations.dialects import (
     cap_output,
     embedding_tokens_bound,
     input_tokens_bound,
+    is_embedding_answer,
     modes_asked,
     output_bound,
     prompt_of,
@@ -34,6 +35,7 @@ from bailiwick.invocations.dialects import (
 )
 from bailiwick.invocations.dispatch.accounting import answer_bytes, count, estimate
 from bailiwick.invocations.dispatch.model_streams import OpenStream
+from bailiwick.invocations.dispatch.no_answers import failure, first_events
 from bailiwick.invocations.dispatch.routing import Router
 from bailiwick.invocations.dispatch.token_counts import (
     counted_answer,
@@ -43,7 +45,6 @@ from bailiwick.invocations.dispatch.token_counts import (
 )
 from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Wire, WireAnswer, WireStream
 from bailiwick.invocations.encodings import Encoding
-from bailiwick.invocations.errors import TargetUnavailable
 from bailiwick.invocations.prompt_counts import likely_input_tokens
 from bailiwick.invocations.requests import Usage
 
@@ -208,23 +209,24 @@ class Upstreams:
         """The whole answer. Keeps `usage` current. Raises ProviderRefused, TargetTimeout, TargetUnavailable, and
         InvalidBody and Untranslatable for what no deployment can be asked."""
 
-        async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireAnswer]:
+        async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireAnswer, dict[str, Any]]:
             sent = _sent(deployment, request)
             attempt = self._attempt(deployment, sent, request, seconds)
-            return sent, await self._wire(deployment).whole(attempt)
+            answer = await self._wire(deployment).whole(attempt)
+            now = int(time.time())
+            try:
+                body = translate_answer(sent.dialect, request.dialect, answer.body, request.body, created=now)
+            except AnswerUnreadable:
+                raise failure(answer.body, answer.headers, sent.dialect) from None
+            return sent, answer, body
 
-        deployment, (sent, answer) = await self._router.run(model, request.dialect, ask, allowed=self._allowed)
+        deployment, (sent, answer, body) = await self._router.run(model, request.dialect, ask, allowed=self._allowed)
         told = usage_of(sent.dialect, answer.body)
         if told is not None:
             count(deployment, usage, told)
         else:  # a server that tells no usage is charged by the upper bound
             output = min(answer_bytes(sent.dialect, answer.body), request.most_output_tokens)
             estimate(deployment, usage, _most_input(request, sent), output, modes_asked(sent.dialect, sent.body))
-        try:
-            body = translate_answer(sent.dialect, request.dialect, answer.body, request.body, created=int(time.time()))
-        except AnswerUnreadable:
-            self._router.breaker.failed(deployment.key)
-            raise TargetUnavailable("The model's answer could not be read.") from None
         self._router.breaker.succeeded(deployment.key)
         return ModelAnswer(deployment=deployment, body=body, headers=answer.headers)
 
@@ -235,15 +237,21 @@ class Upstreams:
         started = time.perf_counter()
         async with AsyncExitStack() as connection:
 
-            async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireStream]:
+            async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireStream, list[ServerEvent]]:
                 sent = _sent(deployment, request)
                 attempt = self._attempt(deployment, sent, request, seconds)
-                opened = await connection.enter_async_context(self._wire(deployment).stream(attempt))
-                return sent, opened
+                async with AsyncExitStack() as own:
+                    opened = await own.enter_async_context(self._wire(deployment).stream(attempt))
+                    first = await first_events(opened, sent.dialect)
+                    connection.push_async_callback(own.pop_all().aclose)
+                return sent, opened, first
 
-            deployment, (sent, opened) = await self._router.run(model, request.dialect, ask, allowed=self._allowed)
+            deployment, (sent, opened, first) = await self._router.run(
+                model, request.dialect, ask, allowed=self._allowed
+            )
             answer = OpenStream(
                 opened,
+                first,
                 deployment=deployment,
                 provider=sent.dialect,
                 client=request.dialect,
@@ -274,7 +282,10 @@ class Upstreams:
             attempt = Attempt(
                 deployment=deployment, dialect=None, body={**body, "model": deployment.model}, timeout_seconds=seconds
             )
-            return await self._wire(deployment).whole(attempt)
+            answer = await self._wire(deployment).whole(attempt)
+            if not is_embedding_answer(answer.body):
+                raise failure(answer.body, answer.headers, None)
+            return answer
 
         deployment, answer = await self._router.run(model, Dialect.CHAT, ask, allowed=self._allowed)
         told = usage_of(Dialect.CHAT, answer.body)
@@ -290,29 +301,29 @@ class Upstreams:
         the model's tokenizer. Notes the deployment in `usage`. Raises as `complete`."""
         client = request.dialect
 
-        async def ask(deployment: Deployment, seconds: float) -> tuple[Dialect | None, WireAnswer]:
+        async def ask(deployment: Deployment, seconds: float) -> tuple[WireAnswer, bool]:
             provider = counting_dialect(deployment, client)
             if provider is not None:
                 sent = _Sent(provider, counting_body(deployment, client, provider, request.body))
                 attempt = self._attempt(deployment, sent, request, seconds, counts_tokens=True)
-                return provider, await self._wire(deployment).whole(attempt)
+                answer = await self._wire(deployment).whole(attempt)
+                tokens = tokens_told(answer.body)
+                if tokens is None:
+                    raise failure(answer.body, answer.headers, provider)
+                body = answer.body if provider is client else counted_answer(client, tokens)
+                return WireAnswer(body, answer.headers), True
             if deployment.encoding is None:
                 raise InvalidBody("model", "it is not known how many tokens this model makes of a text")
             tokens = await likely_input_tokens(prompt_of(client, request.body), deployment.encoding)
-            return None, WireAnswer(counted_answer(client, tokens), {})
+            return WireAnswer(counted_answer(client, tokens), {}), False
 
-        deployment, (provider, answer) = await self._router.run(model, client, ask, allowed=self._allowed)
+        deployment, (answer, was_asked) = await self._router.run(model, client, ask, allowed=self._allowed)
         usage.provider, usage.model = deployment.provider, deployment.model
-        if provider is None:
-            self._router.breaker.abandoned(deployment.key)  # it was asked nothing
-            return ModelAnswer(deployment=deployment, body=answer.body, headers={})
-        tokens = tokens_told(answer.body)
-        if tokens is None:
-            self._router.breaker.failed(deployment.key)
-            raise TargetUnavailable("The model's answer could not be read.")
-        self._router.breaker.succeeded(deployment.key)
-        body = answer.body if provider is client else counted_answer(client, tokens)
-        return ModelAnswer(deployment=deployment, body=body, headers=answer.headers)
+        if was_asked:
+            self._router.breaker.succeeded(deployment.key)
+        else:
+            self._router.breaker.abandoned(deployment.key)
+        return ModelAnswer(deployment=deployment, body=answer.body, headers=answer.headers)
 
     def _wire(self, deployment: Deployment) -> Wire:
         if deployment.protocol != "litellm":

@@ -56,7 +56,7 @@ class Refusal(Exception):
 
 
 class NoAnswer(Exception):
-    """No answer came, or what came is none. `may_pass`: nothing of it has been read, so that asking again is right."""
+    """No answer came, or what came is none. `may_pass`: the same deployment may well answer if it is asked again."""
 
     def __init__(self, reason: str, *, is_timeout: bool = False, may_pass: bool = True) -> None:
         super().__init__(reason)
