@@ -566,6 +566,13 @@ async def test_a_chat_server_may_leave_it_at_its_reason_for_stopping(
     }[client]
 
 
+@pytest.mark.parametrize("client", [CHAT, MESSAGES, RESPONSES])
+async def test_what_follows_the_end_is_left_out(model: ModelServer, exchange: Exchange, client: Dialect) -> None:
+    model.answer = sending(b"".join([*streamed(CHAT, PIECES), streamed(CHAT, ["More."])[1]]))
+    events = await read(upstreams_of(exchange, speaking(model, CHAT)), a_request(client, stream=True))
+    assert texts(client, events) == ANSWER
+
+
 async def test_an_answer_without_end_is_not_read_to_its_end(model: ModelServer, exchange: Exchange) -> None:
     async def flood(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

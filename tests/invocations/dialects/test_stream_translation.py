@@ -214,14 +214,33 @@ def test_a_call_goes_out_as_soon_as_the_one_before_is_complete() -> None:
         for index, text in [(0, '{"a"'), (1, "{"), (0, ":1"), (0, "}"), (1, "}"), (2, "{}")]
     ]
     start, delta, stop = "content_block_start", "content_block_delta", "content_block_stop"
-    assert events == [
-        ["message_start", start, delta],
-        [],
-        [delta],
-        [delta, stop, start, delta],
-        [delta],
-        [stop, start, delta],
+    assert events == [["message_start", start], [], [], [delta, stop, start], [], [delta, stop, start]]
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "said"),
+    [
+        ('{"a": oops}', "tool_calls", '{"INVALID_JSON":"{\\"a\\": oops}"}'),
+        ("oops", "stop", '{"INVALID_JSON":"oops"}'),
+        ('{"a": "cut o', "length", '{"a": "cut o'),
+    ],
+)
+def test_arguments_that_are_no_json_are_told_as_in_a_whole_answer(text: str, finish: str, said: str) -> None:
+    events = [call_piece(0, text[:4]), call_piece(0, text[4:]), chunk({}, finish=finish), (None, None)]
+    assert [block["said"] for block in blocks_of(translated(CHAT, MESSAGES, events))] == [said]
+
+
+def test_input_that_comes_with_the_start_of_its_block_arrives() -> None:
+    tool = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+    events = [
+        named({"type": "message_start", "message": {"id": "m", "model": "c", "usage": {}}}),
+        named({"type": "content_block_start", "index": 0, "content_block": tool}),
+        named({"type": "content_block_stop", "index": 0}),
+        named({"type": "message_stop"}),
     ]
+    assert told(CHAT, translated(MESSAGES, CHAT, events)) == {
+        "choices[0].message.tool_calls[0].function.arguments": '{"a":1}'
+    }
 
 
 def test_what_waits_goes_out_in_the_end() -> None:

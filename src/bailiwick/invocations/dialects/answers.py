@@ -30,6 +30,10 @@ _STOP: Final = {
 }
 
 
+INVALID: Final = "INVALID_JSON"
+"""Under this name Anthropic advises to keep arguments that are no JSON."""
+
+
 class AnswerUnreadable(UpstreamFailed):
     """The model's answer could not be read."""
 
@@ -52,12 +56,11 @@ def reasoning_of(message: Json) -> str:
 
 
 def tool_input(raw: object) -> Json:
-    """Arguments as an object. A model may write what is no JSON; then the text is kept under the name that Anthropic
-    advises for that case."""
+    """Arguments as an object; of what is no JSON, which a model may write, the text (`INVALID`)."""
     try:
         return arguments_object(raw, "arguments")
     except InvalidInput:
-        return {"INVALID_JSON": raw if isinstance(raw, str) else ""}
+        return {INVALID: raw if isinstance(raw, str) else ""}
 
 
 def messages_answer_to_chat(answer: Json, *, created: int) -> Json:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bailiwick.invocations.dialects.answers import stop_reason
+from bailiwick.invocations.dialects.answers import INVALID, stop_reason, tool_input
 from bailiwick.invocations.dialects.argument_text import ArgumentText
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.provider_errors import translate_error
-from bailiwick.invocations.dialects.reading import Json, index_of, object_in, objects_in
+from bailiwick.invocations.dialects.reading import Json, arguments_text, index_of, object_in, objects_in
 from bailiwick.invocations.dialects.server_events import ServerEvent, StreamUnreadable
 from bailiwick.invocations.dialects.stream_translation import StreamTranslator
 from bailiwick.invocations.dialects.usage import TokenUsage, usage_object, usage_of
@@ -20,26 +20,28 @@ class _Block:
         """As its first event tells it."""
         self.is_call = begun["type"] == "tool_use"
         self.arguments = ArgumentText()
-        """Of a call, all so far."""
+        """Of a call: what has come of it."""
         self.held = ""
-        """What has come while another block is open."""
+        """Of a text: what has come while another block is open."""
 
     @property
     def is_over(self) -> bool:
         """Whether another block may begin: a text goes on in a further one, arguments cannot."""
         return not self.is_call or self.arguments.is_whole
 
-    def delta(self, text: str) -> Json:
-        """More of it."""
-        if self.is_call:
-            return {"type": "input_json_delta", "partial_json": text}
-        return {"type": "text_delta", "text": text}
+    def input_text(self, finish: object) -> str:
+        """A call's arguments, as a whole answer would tell them; those that the bound of the answer cut off as they
+        are."""
+        raw = str(self.arguments)
+        is_cut = finish == "length" and not self.arguments.is_whole
+        return raw if is_cut or INVALID not in (made := tool_input(raw)) else arguments_text(made)
 
 
 class ChatToMessagesStream(StreamTranslator):
     """Blocks of a message come one after the other, while the calls of a chat may come beside each other: what comes
-    beside a call whose arguments are not complete is held back until they are, at the latest until the end. It is as
-    bounded as the answer.
+    beside a call whose arguments are not complete is held back until they are, at the latest until the end. Arguments
+    are told when they are complete, as they go no further before in any case (`StreamRelay`). All that is held back is
+    as bounded as the answer.
 
     A chat tells its usage last: the first event says 0 and the last one all.
     """
@@ -102,10 +104,10 @@ class ChatToMessagesStream(StreamTranslator):
             block = self._blocks[name] = _Block(begun)
         if block.is_call:
             block.arguments.add(text)
-        if name != self._open:
+        elif name == self._open:
+            out.append(self._block_delta({"type": "text_delta", "text": text}))
+        else:
             block.held += text
-        elif text:
-            out.append(self._block_delta(block, text))
         self._advance(out)
 
     def _advance(self, out: list[ServerEvent], *, is_ending: bool = False) -> None:
@@ -119,17 +121,19 @@ class ChatToMessagesStream(StreamTranslator):
             out.append(_named({"type": "content_block_start", "index": self._count, "content_block": block.begun}))
             self._count += 1
             if block.held:
-                out.append(self._block_delta(block, block.held))
-                block.held = ""
+                out.append(self._block_delta({"type": "text_delta", "text": block.held}))
 
-    def _block_delta(self, block: _Block, text: str) -> ServerEvent:
-        return _named({"type": "content_block_delta", "index": self._count - 1, "delta": block.delta(text)})
+    def _block_delta(self, delta: Json) -> ServerEvent:
+        return _named({"type": "content_block_delta", "index": self._count - 1, "delta": delta})
 
     def _close(self, out: list[ServerEvent]) -> None:
         if self._open is None:
             return
-        if self._blocks.pop(self._open).is_call:
+        block = self._blocks.pop(self._open)
+        if block.is_call:
             self._called.add(self._open)
+            if text := block.input_text(self._finish):
+                out.append(self._block_delta({"type": "input_json_delta", "partial_json": text}))
         self._open = None
         out.append(_named({"type": "content_block_stop", "index": self._count - 1}))
 

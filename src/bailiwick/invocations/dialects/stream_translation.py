@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from bailiwick.invocations.dialects.answers import finish_reason
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.provider_errors import translate_error
-from bailiwick.invocations.dialects.reading import Json, index_of, object_in
+from bailiwick.invocations.dialects.reading import Json, arguments_text, index_of, object_in
 from bailiwick.invocations.dialects.server_events import ServerEvent
 from bailiwick.invocations.dialects.usage import usage_from, usage_object
 
@@ -96,10 +96,12 @@ class MessagesToChatStream(StreamTranslator):
     def _start(self, index: int, block: Json) -> list[ServerEvent]:
         if block.get("type") == "tool_use":
             number = self._calls[index] = len(self._calls)
-            self._without_input.add(index)
+            given = block.get("input")
+            if not given:  # as a rule it comes in pieces
+                self._without_input.add(index)
             call = {"index": number, "id": block.get("id"), "type": "function"}
-            begun = self._chunk({"tool_calls": [{**call, "function": {"name": block.get("name"), "arguments": ""}}]})
-            return [begun]
+            function = {"name": block.get("name"), "arguments": arguments_text(given) if given else ""}
+            return [self._chunk({"tool_calls": [{**call, "function": function}]})]
         return self._delta(index, block)
 
     def _delta(self, index: int, delta: Json) -> list[ServerEvent]:

@@ -100,7 +100,7 @@ class OpenStream:
             raise self._failed(TargetUnavailable("The model answers with more than it was asked for."))
         if self._usage.first_token_ms is None and account.received:
             self._usage.first_token_ms = round((time.perf_counter() - self._started) * 1000)
-        read, self._error = self._before_error(read)
+        read, self._error = self._up_to_end(read)
         if self._error is not None and not read:
             raise self._failed(self._error)
         if not self._is_translated:
@@ -117,10 +117,12 @@ class OpenStream:
                 async for _ in self._reads:
                     pass
 
-    def _before_error(self, read: list[ServerEvent]) -> tuple[list[ServerEvent], ProviderRefused | None]:
-        """The events, up to an error that the provider tells in the middle of its stream, and that."""
+    def _up_to_end(self, read: list[ServerEvent]) -> tuple[list[ServerEvent], ProviderRefused | None]:
+        """The events, up to `[DONE]` or to an error that the provider tells in the middle of its stream; and that."""
         for at, (name, data) in enumerate(read):
-            error = None if data is None else error_told(name, data)
+            if data is None:
+                return read[: at + 1], None
+            error = error_told(name, data)
             if error is not None:
                 status = error_status(error)
                 told = translate_error(self._provider, self._client, status, error)
