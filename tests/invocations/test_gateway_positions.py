@@ -36,7 +36,7 @@ _PROVIDERS: dict[Dialect, dict[str, Any]] = {
     Dialect.RESPONSES: {"protocol": "openai", "endpoints": (Dialect.CHAT, Dialect.RESPONSES)},
 }
 _EMPTY: dict[Dialect, dict[str, Any]] = {
-    Dialect.CHAT: {"choices": []},
+    Dialect.CHAT: {"choices": [{"message": {"content": None}}]},
     Dialect.MESSAGES: {"type": "message", "content": []},
     Dialect.RESPONSES: {"object": "response", "output": []},
 }

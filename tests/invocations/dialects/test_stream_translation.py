@@ -271,6 +271,19 @@ def test_reasoning_arrives_once_whatever_it_is_called(keys: Sequence[str]) -> No
     assert [item["content"][0]["text"] for item in output] == ["hm", "Hi"]
 
 
+def test_content_in_parts_arrives() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    events = [
+        chunk({"role": "assistant", "content": [thought]}),
+        chunk({"content": [{"type": "text", "text": "Hi"}]}),
+        chunk({"content": " there"}, finish="stop"),
+        (None, None),
+    ]
+    assert [block["said"] for block in blocks_of(translated(CHAT, MESSAGES, events))] == ["Hi there"]
+    output = (translated(CHAT, RESPONSES, events)[-1][1] or {})["response"]["output"]
+    assert [item["content"][0]["text"] for item in output] == ["hm", "Hi there"]
+
+
 def test_a_refusal_stays_one() -> None:
     events = [chunk({"role": "assistant", "refusal": "No."}), chunk({}, finish="stop"), (None, None)]
     message = translated(CHAT, MESSAGES, events)

@@ -171,6 +171,25 @@ def test_probabilities_that_come_without_their_text_do_not_spell_it_out() -> Non
     assert MASK in json.dumps(events)
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": [{"type": "text", "text": SECRET}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": SECRET}]}]},
+        {"reasoning_content": {"text": SECRET}},
+        {
+            "tool_calls": [
+                {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": {"q": SECRET}}}
+            ]
+        },
+    ],
+)
+def test_a_text_in_a_place_of_its_own_is_masked(delta: dict[str, Any]) -> None:
+    masked = json.dumps(relayed(Dialect.CHAT, [chunk(delta), chunk({}, finish="stop"), (None, None)]))
+    assert SECRET not in masked
+    assert MASK in masked
+
+
 def test_signed_thinking_passes_unaltered() -> None:
     start = {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}
     thought = {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": SECRET}}

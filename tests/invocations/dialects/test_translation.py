@@ -219,7 +219,6 @@ def test_what_only_anthropic_says() -> None:
     there = translated(MESSAGES, CHAT, body)
     assert there["reasoning_effort"] == "medium"
     assert there["messages"] == [
-        {"role": "assistant", "content": None},
         {"role": "tool", "tool_call_id": "t", "content": "Error: no"},
         {"role": "user", "content": "doc"},
     ]
@@ -263,7 +262,7 @@ REFUSED: list[tuple[Dialect, Dialect, dict[str, Any], str]] = [
     (
         MESSAGES,
         CHAT,
-        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"type": "image"}]}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"type": "tool_reference"}]}]}]},
         "messages[0].content[0].content[0].type",
     ),
     (RESPONSES, CHAT, {"previous_response_id": "resp_1"}, "previous_response_id"),
@@ -393,6 +392,46 @@ def test_reasoning_arrives_whatever_it_is_called() -> None:
         chat = {**CHAT_ANSWER, "choices": [{"message": message, "finish_reason": "stop"}]}
         response = translate_answer(CHAT, RESPONSES, chat, {}, created=0)
         assert [item["content"][0]["text"] for item in response["output"]] == ["hm", "Hello"]
+
+
+def test_content_in_parts_arrives() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    message = {"role": "assistant", "content": [thought, {"type": "text", "text": "Hello"}]}
+    chat = {**CHAT_ANSWER, "choices": [{"message": message, "finish_reason": "stop"}]}
+    blocks = translate_answer(CHAT, MESSAGES, chat, {}, created=0)["content"]
+    assert blocks == [{"type": "text", "text": "Hello"}]
+    output = translate_answer(CHAT, RESPONSES, chat, {}, created=0)["output"]
+    assert [item["content"][0]["text"] for item in output] == ["hm", "Hello"]
+
+
+def test_what_is_no_text_in_results_of_tools_follows_them_as_the_users() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aW1n"}}
+    found = {"type": "search_result", "title": "T", "source": "s", "content": [{"type": "text", "text": "found"}]}
+    shown = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aW1n"}}
+    head = {"type": "text", "text": "Of the result of c1:"}
+    results = [
+        {"type": "tool_result", "tool_use_id": "c1", "content": [image]},
+        {"type": "tool_result", "tool_use_id": "c2", "content": [found]},
+    ]
+    blocks = [*results, {"type": "text", "text": "Well?"}]
+    assert translated(MESSAGES, CHAT, {"messages": [{"role": "user", "content": blocks}]})["messages"] == [
+        {"role": "tool", "tool_call_id": "c1", "content": "The result is in the next message of the user."},
+        {
+            "role": "tool",
+            "tool_call_id": "c2",
+            "content": [{"type": "text", "text": text} for text in ("T", "s", "found")],
+        },
+        {"role": "user", "content": [head, shown]},
+        {"role": "user", "content": "Well?"},
+    ]
+    parts = [{"type": "input_text", "text": "t"}, {"type": "input_image", "image_url": "data:image/png;base64,aW1n"}]
+    output = {"type": "function_call_output", "call_id": "c1", "output": parts}
+    assert translated(RESPONSES, CHAT, {"input": [output]})["messages"] == [
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "t"}]},
+        {"role": "user", "content": [head, shown]},
+    ]
+    (message,) = translated(RESPONSES, MESSAGES, {"input": [output]})["messages"]
+    assert message["content"][0]["content"] == [{"type": "text", "text": "t"}, image]
 
 
 def test_arguments_that_are_no_json_are_kept() -> None:

@@ -49,10 +49,23 @@ def stop_reason(finish: object, *, has_calls: bool) -> str:
     return "tool_use" if has_calls and found == "end_turn" else found
 
 
+def said_in(message: Json, key: str = "content") -> str:
+    """A text of a chat's message or delta: its content, or its refusal. Content may come in parts (Mistral)."""
+    value = message.get(key)
+    return value if isinstance(value, str) else _joined(value)
+
+
 def reasoning_of(message: Json) -> str:
-    """What a chat's message or delta tells of its reasoning: servers name it in two ways, some in both at once."""
+    """What a chat's message or delta tells of its reasoning: servers name it in two ways, some in both at once, others
+    have it among the parts of the content."""
     found = message.get("reasoning_content") or message.get("reasoning")
-    return found if isinstance(found, str) else ""
+    if isinstance(found, str) and found:
+        return found
+    return "".join(_joined(part.get("thinking")) for part in objects_in(message.get("content")))
+
+
+def _joined(parts: object) -> str:
+    return "".join(text for part in objects_in(parts) if isinstance(text := part.get("text"), str))
 
 
 def tool_input(raw: object) -> Json:
@@ -99,9 +112,9 @@ def chat_answer_to_messages(answer: Json) -> Json:
     block."""
     choice, message = _choice(answer)
     blocks: list[Json] = []
-    refusal = message.get("refusal")
-    for text in (message.get("content"), refusal):
-        if isinstance(text, str) and text:
+    refusal = said_in(message, "refusal")
+    for text in (said_in(message), refusal):
+        if text:
             blocks.append({"type": "text", "text": text})
     calls = objects_in(message.get("tool_calls"))
     for call in calls:
@@ -129,9 +142,9 @@ def chat_answer_to_responses(answer: Json, request: Json, *, created: int) -> Js
         content = [{"type": "reasoning_text", "text": thought}]
         output.append({"type": "reasoning", "id": f"rs_{name}", "summary": [], "content": content})
     parts: list[Json] = []
-    if isinstance(text := message.get("content"), str) and text:
+    if text := said_in(message):
         parts.append({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
-    if isinstance(refusal := message.get("refusal"), str) and refusal:
+    if refusal := said_in(message, "refusal"):
         parts.append({"type": "refusal", "refusal": refusal})
     if parts:
         output.append({**message_item(name, "completed"), "content": parts})

@@ -20,7 +20,8 @@ _PLAIN_CHUNK: Final = frozenset(
     {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
 )
 _PLAIN_CHOICE: Final = frozenset({"index", "delta", "finish_reason", "logprobs"})
-_PLAIN_DELTA: Final = frozenset({"role", "content", "refusal", "reasoning_content", "tool_calls", "function_call"})
+_PLAIN_TEXTS: Final = ("content", "refusal", "reasoning_content")
+_PLAIN_DELTA: Final = frozenset({"role", "tool_calls", "function_call", *_PLAIN_TEXTS})
 _CALLS: Final = {"function": ("arguments", Kind.JSON), "custom": ("input", Kind.TEXT)}
 _NESTED: Final = {"function_call": ("arguments", Kind.JSON), "audio": ("transcript", Kind.TEXT)}
 _HEAD: Final = ("id", "object", "created", "model")
@@ -286,6 +287,8 @@ def _is_plain(data: dict[str, Any]) -> bool:
         delta = choice.get("delta")
         if not isinstance(delta, dict) or not delta.keys() <= _PLAIN_DELTA:
             return False
+        if not all(_is_text_or_none(delta.get(key)) for key in _PLAIN_TEXTS):
+            return False
         if any(delta.get(key) is not None for key in ("tool_calls", "function_call")) and not _are_plain_calls(delta):
             return False
     return True
@@ -301,6 +304,12 @@ def _are_plain_calls(delta: dict[str, Any]) -> bool:
             and call.keys() <= _PLAIN_CALL
             and isinstance(call.get("function"), dict)
             and call["function"].keys() <= {"name", "arguments"}
+            and _is_text_or_none(call["function"].get("arguments"))
             for call in calls
         )
     )
+
+
+def _is_text_or_none(value: object) -> bool:
+    """Whether a value is a streamed text where it is anything: some servers put a list or an object in its place."""
+    return value is None or isinstance(value, str)

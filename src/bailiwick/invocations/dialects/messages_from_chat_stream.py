@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bailiwick.invocations.dialects.answers import INVALID, stop_reason, tool_input
+from bailiwick.invocations.dialects.answers import INVALID, said_in, stop_reason, tool_input
 from bailiwick.invocations.dialects.argument_text import ArgumentText
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.provider_errors import translate_error
@@ -85,14 +85,14 @@ class ChatToMessagesStream(StreamTranslator):
 
     def _delta(self, delta: Json, out: list[ServerEvent]) -> None:
         for key in ("content", "refusal"):
-            if isinstance(text := delta.get(key), str) and text:
+            if text := said_in(delta, key):
                 self._is_refused = self._is_refused or key == "refusal"
                 self._piece(key, {"type": "text", "text": ""}, text, out)
         for at, call in enumerate(objects_in(delta.get("tool_calls"))):
             name, function = f"call {call.get('index', at)}", object_in(call, "function")
-            text = function.get("arguments")
+            arguments = function.get("arguments")
             used: Json = {"id": call.get("id"), "name": function.get("name"), "input": {}}
-            self._piece(name, {"type": "tool_use", **used}, text if isinstance(text, str) else "", out)
+            self._piece(name, {"type": "tool_use", **used}, arguments if isinstance(arguments, str) else "", out)
 
     def _piece(self, name: str, begun: Json, text: str, out: list[ServerEvent]) -> None:
         if name in self._called:

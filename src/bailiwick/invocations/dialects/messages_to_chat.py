@@ -1,6 +1,7 @@
 """An Anthropic Messages request as a Chat Completions request.
 
-Tool results become messages of their own, before the rest of the user message that they stand in. Left out, as the
+Tool results become messages of their own, before the rest of the user message that they stand in; images in them are
+for `tool_results` to place. Left out, as the
 answer does not depend on it: thinking of earlier turns (another provider's model cannot read it), prompt cache,
 service tier and context management settings. A result marked `is_error` begins with "Error: ", as a chat has no mark.
 """
@@ -74,7 +75,7 @@ def _message(message: Json, field: str) -> list[Json]:
     if isinstance(content, str):
         return [{"role": role, "content": content}]
     blocks = objects(content, place)
-    return [_assistant(blocks, place)] if role == "assistant" else _user(blocks, place)
+    return _assistant(blocks, place) if role == "assistant" else _user(blocks, place)
 
 
 def _user(blocks: list[Json], field: str) -> list[Json]:
@@ -105,6 +106,8 @@ def _parts(block: Json, field: str) -> list[Json]:
             return [{"type": "image_url", "image_url": {"url": _address(block, field)}}]
         case "document":
             return _document(block, field)
+        case "search_result":
+            return _search_result(block, field)
         case _:
             raise Untranslatable(f"{field}.type")
 
@@ -141,11 +144,18 @@ def _document(block: Json, field: str) -> list[Json]:
             raise Untranslatable(f"{field}.source")
 
 
+def _search_result(block: Json, field: str) -> list[Json]:
+    heads = [{"type": "text", "text": a_string(block.get(key), f"{field}.{key}")} for key in ("title", "source")]
+    found = objects(block.get("content"), f"{field}.content")
+    return [*heads, *({"type": "text", "text": _text(part, f"{field}.content[{at}]")} for at, part in enumerate(found))]
+
+
 def _tool_result(block: Json, field: str) -> Json:
     content = block.get("content")
     if isinstance(content, list):
-        texts = [_text(part, f"{field}.content[{at}]") for at, part in enumerate(objects(content, f"{field}.content"))]
-        text: str | list[Json] = _plain([{"type": "text", "text": part} for part in texts]) if texts else ""
+        found = [_parts(part, f"{field}.content[{at}]") for at, part in enumerate(objects(content, f"{field}.content"))]
+        parts = [part for some in found for part in some]
+        text: str | list[Json] = _plain(parts) if parts else ""
     else:
         text = "" if content is None else a_string(content, f"{field}.content")
     if block.get("is_error"):
@@ -157,7 +167,8 @@ def _tool_result(block: Json, field: str) -> Json:
     }
 
 
-def _assistant(blocks: list[Json], field: str) -> Json:
+def _assistant(blocks: list[Json], field: str) -> list[Json]:
+    """What an assistant said; nothing of one that only thought, as a chat takes no empty message."""
     texts: list[Json] = []
     calls: list[Json] = []
     for index, block in enumerate(blocks):
@@ -177,7 +188,9 @@ def _assistant(blocks: list[Json], field: str) -> Json:
             case _:
                 raise Untranslatable(f"{place}.type")
     message: Json = {"role": "assistant", "content": _plain(texts) if texts else None}
-    return {**message, "tool_calls": calls} if calls else message
+    if calls:
+        return [{**message, "tool_calls": calls}]
+    return [message] if texts else []
 
 
 def _tools(body: Json) -> Json:

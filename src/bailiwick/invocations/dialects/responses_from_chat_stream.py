@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bailiwick.invocations.dialects.answers import call_item, message_item, reasoning_of, response_object
+from bailiwick.invocations.dialects.answers import call_item, message_item, reasoning_of, response_object, said_in
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.reading import Json
 from bailiwick.invocations.dialects.server_events import ServerEvent
@@ -91,7 +91,7 @@ class ChatToResponsesStream(StreamTranslator):
         if thought := reasoning_of(delta):
             self._text("reasoning_text", "text", thought, out)
         for key, (about, field) in _TEXTS.items():
-            if isinstance(text := delta.get(key), str) and text:
+            if text := said_in(delta, key):
                 self._text(about, field, text, out)
         calls = delta.get("tool_calls")
         for at, call in enumerate(calls if isinstance(calls, list) else []):

@@ -60,7 +60,7 @@ def _add_item(messages: list[Json], item: Json, field: str) -> None:
                 content = output
             else:
                 parts = objects(output, f"{field}.output")
-                content = [_result_text(part, f"{field}.output[{at}]") for at, part in enumerate(parts)]
+                content = [_part(part, f"{field}.output[{at}]") for at, part in enumerate(parts)]
             messages.append({"role": "tool", "tool_call_id": _call_id(item, field), "content": content})
         case "reasoning":
             return
@@ -95,12 +95,6 @@ def _add_message(messages: list[Json], item: Json, field: str) -> None:
         if len(content) == 1 and content[0].keys() == {"type", "text"}:
             content = content[0]["text"]
     messages.append({"role": role, "content": content})
-
-
-def _result_text(part: Json, field: str) -> Json:
-    if part.get("type") not in ("input_text", "output_text"):
-        raise Untranslatable(f"{field}.type")
-    return {"type": "text", "text": a_string(part.get("text"), f"{field}.text")}
 
 
 def _part(part: Json, field: str) -> Json:

@@ -32,6 +32,7 @@ from bailiwick.invocations.dialects.stream_translation import (
     StreamTranslator,
     UntranslatedStream,
 )
+from bailiwick.invocations.dialects.tool_results import with_text_results
 
 
 def translate_request(
@@ -56,10 +57,10 @@ def translate_request(
     if provider is Dialect.RESPONSES:
         raise Untranslatable("model")
     if client is Dialect.MESSAGES:
-        return messages_request_to_chat(body, chat_key=chat_key)
+        return with_text_results(messages_request_to_chat(body, chat_key=chat_key))
     chat = responses_request_to_chat(body, chat_key=chat_key) if client is Dialect.RESPONSES else body
     if provider is Dialect.CHAT:
-        return chat
+        return with_text_results(chat)
     return chat_request_to_messages(chat, default_max_tokens=default_max_tokens)
 
 
