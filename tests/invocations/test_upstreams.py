@@ -573,6 +573,48 @@ async def test_what_follows_the_end_is_left_out(model: ModelServer, exchange: Ex
     assert texts(client, events) == ANSWER
 
 
+async def test_a_response_that_failed_has_used_nothing(model: ModelServer, exchange: Exchange) -> None:
+    failed = {**whole(RESPONSES, ""), "status": "failed", "output": [], "usage": None}
+    failed["error"] = {"code": "invalid_prompt", "message": "No."}
+    deployment = speaking(model, RESPONSES)
+    model.answer = answering(failed)
+    usage = Usage()
+    with pytest.raises(ProviderRefused) as refused:
+        await complete(exchange, deployment, a_request(RESPONSES), usage)
+    assert (refused.value.status, refused.value.body["error"]["message"], usage) == (400, "No.", Usage())
+    begun = streamed(RESPONSES, [])[0]
+    model.answer = sending(begun, event({"type": "response.failed", "response": failed}, "response.failed"))
+    events = await read(upstreams_of(exchange, deployment), a_request(RESPONSES, stream=True), usage)
+    assert [name for name, _ in events] == ["response.created", "response.failed"]
+    assert (usage.cost_micros, usage.is_estimate) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"object": "error", "message": "No.", "code": 400}, 400),
+        ({"error": {"message": "No.", "code": "503"}}, 503),
+        ({"error": {"message": "No.", "code": 7}}, 502),
+        ({"error": {"message": "No.", "type": "overloaded_error"}}, 529),
+        ({"error": {"message": "No.", "code": "invalid_api_version"}}, 400),
+        ({"error": {"message": "No.", "type": "server_error"}}, 502),
+        ({"error": "No."}, 502),
+    ],
+)
+async def test_an_error_with_status_200_tells_its_own(
+    model: ModelServer, exchange: Exchange, error: dict[str, Any], status: int
+) -> None:
+    upstreams = upstreams_of(exchange, model.deployment(retries=0))
+    model.answer = answering(error)
+    with pytest.raises(ProviderRefused) as refused:
+        await upstreams.complete("fast", a_request(), Usage())
+    assert (refused.value.status, refused.value.body["error"]["message"]) == (status, "No.")
+    model.answer = sending(event(error))
+    with pytest.raises(ProviderRefused) as refused:
+        await read(upstreams, a_request(stream=True))
+    assert (refused.value.status, refused.value.body["error"]["message"]) == (status, "No.")
+
+
 async def test_an_answer_without_end_is_not_read_to_its_end(model: ModelServer, exchange: Exchange) -> None:
     async def flood(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

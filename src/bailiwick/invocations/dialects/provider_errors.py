@@ -22,8 +22,10 @@ _ANTHROPIC_TYPES: Final = {
 }
 _STATUSES: Final = {
     **{word: status for status, word in _ANTHROPIC_TYPES.items()},
-    **{"rate_limit_exceeded": 429, "insufficient_quota": 429, "context_length_exceeded": 400, "invalid_prompt": 400},
+    **{"rate_limit_exceeded": 429, "insufficient_quota": 429, "context_length_exceeded": 400},
 }
+_OF_REQUESTS: Final = ("invalid_", "image_", "unsupported_")
+"""What codes begin with that say what is wrong with a request."""
 _OPENAI_TYPES: Final = {
     401: "authentication_error",
     403: "permission_error",
@@ -67,6 +69,8 @@ def error_status(body: Json) -> int:
             return int(word)
         if isinstance(word, str) and word in _STATUSES:
             return _STATUSES[word]
+        if isinstance(word, str) and word.startswith(_OF_REQUESTS):
+            return 400
     return 502
 
 

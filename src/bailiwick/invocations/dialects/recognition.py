@@ -12,7 +12,10 @@ def is_answer(dialect: Dialect, body: Json) -> bool:
     if dialect is Dialect.CHAT:
         choices = objects_in(body.get("choices"))
         return bool(choices) and isinstance(choices[0].get("message"), dict)
-    return isinstance(body.get("content" if dialect is Dialect.MESSAGES else "output"), list)
+    if dialect is Dialect.MESSAGES:
+        return isinstance(body.get("content"), list)
+    output = body.get("output")
+    return isinstance(output, list) and (bool(output) or body.get("status") != "failed")
 
 
 def is_embedding_answer(body: Json) -> bool:
@@ -36,4 +39,5 @@ def error_told(name: str | None, data: Json) -> Json | None:
     error = data.get("error")
     if isinstance(error, dict | str) and error:
         return data
-    return {"error": data} if name == "error" or data.get("type") == "error" else None
+    is_error = name == "error" or "error" in (data.get("type"), data.get("object"))  # the latter by vLLM
+    return {"error": data} if is_error else None

@@ -143,6 +143,8 @@ class StreamAccount:
             self.received += most_tokens(data["delta"])
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self._told = usage_of(Dialect.RESPONSES, data.get("response")) or self._told
+            if self._told is None and kind == "response.failed" and not self.received:
+                self._told = TokenUsage()  # nothing was made of it
             self.is_complete = self.is_over = True
 
 
