@@ -190,6 +190,23 @@ def test_a_text_in_a_place_of_its_own_is_masked(delta: dict[str, Any]) -> None:
     assert MASK in masked
 
 
+@given(cuts, cuts)
+def test_content_in_parts_is_masked_however_it_is_cut(first: list[int], second: list[int]) -> None:
+    def thought(piece: str) -> dict[str, Any]:
+        return {"type": "thinking", "thinking": [{"type": "text", "text": piece}]}
+
+    thoughts, texts = pieces_of(f"I think {SECRET}.", first), pieces_of(f"It is {SECRET}.", second)
+    events = [chunk({"content": [thought(piece)]}) for piece in thoughts]
+    events += [chunk({"content": [{"type": "text", "text": piece}]}) for piece in texts]
+    events += [chunk({}, finish="stop"), (None, None)]
+    found = {"thinking": "", "text": ""}
+    for _, data in relayed(Dialect.CHAT, events):
+        for part in (data["choices"][0]["delta"].get("content") or ()) if data else ():
+            said = part[part["type"]]
+            found[part["type"]] += said if isinstance(said, str) else "".join(one["text"] for one in said)
+    assert found == {"thinking": f"I think {MASK}.", "text": f"It is {MASK}."}
+
+
 def test_signed_thinking_passes_unaltered() -> None:
     start = {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}
     thought = {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": SECRET}}

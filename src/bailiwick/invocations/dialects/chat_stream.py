@@ -24,12 +24,14 @@ _PLAIN_TEXTS: Final = ("content", "refusal", "reasoning_content")
 _PLAIN_DELTA: Final = frozenset({"role", "tool_calls", "function_call", *_PLAIN_TEXTS})
 _CALLS: Final = {"function": ("arguments", Kind.JSON), "custom": ("input", Kind.TEXT)}
 _NESTED: Final = {"function_call": ("arguments", Kind.JSON), "audio": ("transcript", Kind.TEXT)}
+_PARTS: Final = ("text", "thinking")
 _HEAD: Final = ("id", "object", "created", "model")
 _PLAIN_CALL: Final = frozenset({"index", "id", "type", "function"})
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    """One piece of text in a chunk: its choice, its tool call if it is one's, and the keys below the delta."""
+    """One piece of text in a chunk: its choice, its tool call if it is one's, and the keys below the delta, `[text]`
+    for a part of that type in a list."""
 
     path: Path
     text: str
@@ -41,13 +43,13 @@ class _Piece(msgspec.Struct, frozen=True):
     @property
     def channel(self) -> str:
         call = "" if self.call is None else f"tool_calls[{self.call}]."
-        return f"choices[{self.choice}].message.{call}{'.'.join(self.keys)}"
+        return f"choices[{self.choice}].message.{call}{'.'.join(self.keys)}".replace(".[", "[")
 
     def delta(self, text: str) -> dict[str, Any]:
         """A delta with another text and nothing else."""
         value: Any = text
         for key in reversed(self.keys):
-            value = {key: value}
+            value = [{"type": key[1:-1], **value}] if key.startswith("[") else {key: value}
         made: dict[str, Any] = value if self.call is None else {"tool_calls": [{"index": self.call, **value}]}
         return made
 
@@ -55,7 +57,7 @@ class _Piece(msgspec.Struct, frozen=True):
     def delta_path(self) -> Path:
         """Where the text stands in such a delta's chunk."""
         call = () if self.call is None else ("tool_calls", 0)
-        return ("choices", 0, "delta", *call, *self.keys)
+        return ("choices", 0, "delta", *call, *(0 if key.startswith("[") else key for key in self.keys))
 
 
 class ChatStreamReader(StreamReader):
@@ -235,6 +237,20 @@ def _pieces(choices: list[Any]) -> Iterator[_Piece]:
                     yield _Piece((*path, key, inner), text, kind, index, (key, inner))
             elif key == "tool_calls" and isinstance(value, list):
                 yield from _call_pieces(value, index, (*path, key))
+            elif key == "content" and isinstance(value, list):
+                yield from _part_pieces(value, index, (*path, key), (key,))
+
+
+def _part_pieces(parts: list[Any], choice: int, path: Path, keys: tuple[str, ...]) -> Iterator[_Piece]:
+    """Content in parts, thinking among them whose own content is in parts (Mistral)."""
+    for at, part in enumerate(parts):
+        kind = part.get("type") if isinstance(part, dict) else None
+        value = part.get(kind) if kind in _PARTS else None
+        below, here = (*keys, f"[{kind}]", str(kind)), (*path, at, str(kind))
+        if isinstance(value, str) and value:
+            yield _Piece(here, value, Kind.TEXT, choice, below)
+        elif isinstance(value, list) and len(keys) == 1:
+            yield from _part_pieces(value, choice, here, below)
 
 
 def _call_pieces(calls: list[Any], choice: int, path: Path) -> Iterator[_Piece]:
@@ -274,7 +290,7 @@ def _tells_only(piece: _Piece, data: dict[str, Any]) -> bool:
     if isinstance(calls, list):
         call = calls[0]
         return len(calls) == 1 and call.keys() <= {"index", *_CALLS} and len(call.get("function") or "x") == 1
-    return all(not isinstance(value, dict) or len(value) == 1 for value in delta.values())
+    return all(isinstance(value, str) or (isinstance(value, dict) and len(value) == 1) for value in delta.values())
 
 
 def _is_plain(data: dict[str, Any]) -> bool:
