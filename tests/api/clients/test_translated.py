@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -13,17 +14,19 @@ from tests.api.clients.flavours import all_of, opened, settled
 from tests.api.clients.provider_bodies import (
     Call,
     check_answer,
+    chunk,
     chunks,
     completion,
     message,
     message_events,
+    pieces,
     text_block,
     thinking_block,
     tool_block,
 )
 from tests.api.clients.test_openai_chat import IMAGE, SOLUTION, TEXT, TIME, WEATHER, Solution
 from tests.invocations.conftest import Answer, ModelServer
-from tests.invocations.provider_answers import answering
+from tests.invocations.provider_answers import answering, sending
 from tests.invocations.test_streams import sent
 
 models_of_responses = pytest.mark.parametrize("model", ["gpt", "claude"])
@@ -156,6 +159,68 @@ async def test_anthropic_streams_from_gpt(anthropic: Any, provider: ModelServer,
     assert (final.stop_reason, final.usage.output_tokens) == ("tool_use", 50)
     assert (final.usage.input_tokens, final.usage.cache_read_input_tokens) == (60, 40)
     assert trace.last()["cost_micros"] == 164
+
+
+def beside_each_other(*calls: Call) -> list[bytes]:
+    """A chat's stream whose calls go on by turns, text between them."""
+    begun = [{"id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}} for call in calls]
+    sent = [chunk({"role": "assistant", "content": None})]
+    sent += [chunk({"tool_calls": [{"index": index, **one}]}) for index, one in enumerate(begun)]
+    for turn in zip_longest(*(pieces(call.text, 3) for call in calls)):
+        said = [(index, piece) for index, piece in enumerate(turn) if piece]
+        sent += [chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}) for index, piece in said]
+    return [*sent, *chunks(TEXT, finish="tool_calls")[1:]]
+
+
+async def test_anthropic_streams_calls_that_gpt_makes_beside_each_other(
+    anthropic: Any, provider: ModelServer, trace: Trace
+) -> None:
+    told = Call("call_9", "weather", {"city": "Bern", "note": "SSN 536-22-8726"})
+    provider.answer = sending(*beside_each_other(WEATHER, told, TIME))
+    messages = [{"role": "user", "content": "Hi"}]
+    asked: dict[str, Any] = {"model": "gpt", "max_tokens": 500, "tools": test_anthropic.TOOLS, "messages": messages}
+    async with opened(anthropic.messages.stream(**asked)) as stream:
+        for one in await all_of(stream):
+            if one.type.startswith(("content_block", "message")):
+                check_answer(one)
+        final = await settled(stream.get_final_message())
+    assert [(block.name, block.input) for block in final.content if block.type == "tool_use"] == [
+        (WEATHER.name, WEATHER.arguments),
+        ("weather", {"city": "Bern", "note": "SSN [REDACTED_PII]"}),
+        (TIME.name, TIME.arguments),
+    ]
+    assert "".join(block.text for block in final.content if block.type == "text") == TEXT
+    assert final.stop_reason == "tool_use"
+    assert (trace.last()["status"], trace.last()["decision"]) == ("completed", "HIJACK")
+
+
+async def test_responses_stream_calls_that_gpt_makes_beside_each_other(openai: Any, provider: ModelServer) -> None:
+    provider.answer = sending(*beside_each_other(WEATHER, TIME))
+    async with opened(openai.responses.stream(model="gpt", input="Hi", tools=test_openai_responses.TOOLS)) as stream:
+        await all_of(stream)
+        final = await settled(stream.get_final_response())
+    calls = [(one.name, json.loads(one.arguments)) for one in final.output if one.type == "function_call"]
+    assert calls == [(WEATHER.name, WEATHER.arguments), (TIME.name, TIME.arguments)]
+    assert final.output_text == TEXT
+
+
+async def test_anthropic_shows_gpt_an_image_that_a_tool_gave(anthropic: Any, provider: ModelServer) -> None:
+    provider.answer = telling("gpt", TEXT)
+    use = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "toolu_1",
+        "content": [{"type": "image", "source": test_anthropic.IMAGE}],
+    }
+    messages = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [result]},
+    ]
+    await settled(anthropic.messages.create(model="gpt", max_tokens=500, messages=messages))
+    *_, tool, shown = provider.requests[0]["messages"]
+    assert (tool["role"], tool["tool_call_id"], shown["role"]) == ("tool", "toolu_1", "user")
+    assert shown["content"][1]["image_url"]["url"].endswith(test_anthropic.IMAGE["data"])
 
 
 async def test_anthropic_parses_what_gpt_says(anthropic: Any, provider: ModelServer) -> None:
