@@ -284,6 +284,24 @@ def test_content_in_parts_arrives() -> None:
     assert [item["content"][0]["text"] for item in output] == ["hm", "Hi there"]
 
 
+@pytest.mark.parametrize("index", [{}, {"index": 0}, {"index": None}])
+def test_calls_of_one_index_are_told_apart_by_their_ids(index: dict[str, Any]) -> None:
+    calls = [{**index, "id": f"c{n}", "function": {"name": "f", "arguments": f'{{"n":{n}}}'}} for n in range(3)]
+    events = [*(chunk({"tool_calls": [call]}) for call in calls), chunk({}, finish="tool_calls"), (None, None)]
+    said = [f'{{"n":{n}}}' for n in range(3)]
+    assert [block["said"] for block in blocks_of(translated(CHAT, MESSAGES, events))] == said
+    output = (translated(CHAT, RESPONSES, events)[-1][1] or {})["response"]["output"]
+    assert [(item["call_id"], item["arguments"]) for item in output] == [(f"c{n}", said[n]) for n in range(3)]
+
+
+def test_a_call_with_another_id_in_each_piece_is_one() -> None:
+    first = {"index": 0, "id": "c0", "function": {"name": "f", "arguments": '{"a"'}}
+    second = {"index": 0, "id": "c1", "function": {"arguments": ":1}"}}
+    events = [chunk({"tool_calls": [call]}) for call in (first, second)]
+    blocks = blocks_of(translated(CHAT, MESSAGES, [*events, (None, None)]))
+    assert [(block["id"], block["said"]) for block in blocks] == [("c0", '{"a":1}')]
+
+
 def test_a_refusal_stays_one() -> None:
     events = [chunk({"role": "assistant", "refusal": "No."}), chunk({}, finish="stop"), (None, None)]
     message = translated(CHAT, MESSAGES, events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bailiwick.invocations.dialects.answers import INVALID, said_in, stop_reason, tool_input
 from bailiwick.invocations.dialects.argument_text import ArgumentText
+from bailiwick.invocations.dialects.call_keys import CallKeys
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.provider_errors import translate_error
 from bailiwick.invocations.dialects.reading import Json, arguments_text, index_of, object_in, objects_in
@@ -48,6 +49,7 @@ class ChatToMessagesStream(StreamTranslator):
 
     def __init__(self) -> None:
         self._is_started = False
+        self._keys = CallKeys()
         self._open: str | None = None
         """The text or tool call whose block is open, which is the first of `_blocks`."""
         self._blocks: dict[str, _Block] = {}
@@ -89,7 +91,7 @@ class ChatToMessagesStream(StreamTranslator):
                 self._is_refused = self._is_refused or key == "refusal"
                 self._piece(key, {"type": "text", "text": ""}, text, out)
         for at, call in enumerate(objects_in(delta.get("tool_calls"))):
-            name, function = f"call {call.get('index', at)}", object_in(call, "function")
+            name, function = self._keys.of(call, at), object_in(call, "function")
             arguments = function.get("arguments")
             used: Json = {"id": call.get("id"), "name": function.get("name"), "input": {}}
             self._piece(name, {"type": "tool_use", **used}, arguments if isinstance(arguments, str) else "", out)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from bailiwick.invocations.dialects.answers import call_item, message_item, reasoning_of, response_object, said_in
+from bailiwick.invocations.dialects.call_keys import CallKeys
 from bailiwick.invocations.dialects.names import Dialect
 from bailiwick.invocations.dialects.reading import Json
 from bailiwick.invocations.dialects.server_events import ServerEvent
@@ -38,6 +39,7 @@ class ChatToResponsesStream(StreamTranslator):
         self._name = "0"
         self._model: object = ""
         self._is_started = False
+        self._keys = CallKeys()
         self._items: dict[str, _Item] = {}
         self._finish: object = None
         self._usage: TokenUsage | None = None
@@ -96,7 +98,7 @@ class ChatToResponsesStream(StreamTranslator):
         calls = delta.get("tool_calls")
         for at, call in enumerate(calls if isinstance(calls, list) else []):
             if isinstance(call, dict):
-                self._call(call.get("index", at), call, out)
+                self._call(self._keys.of(call, at), call, out)
 
     def _text(self, about: str, field: str, text: str, out: list[ServerEvent]) -> None:
         is_reasoning = about == "reasoning_text"
@@ -118,8 +120,7 @@ class ChatToResponsesStream(StreamTranslator):
         more: Json = {"logprobs": []} if about == "output_text" else {}
         self._add(out, f"response.{about}.delta", **entry.place, content_index=at, delta=text, **more)
 
-    def _call(self, index: object, call: Json, out: list[ServerEvent]) -> None:
-        key = f"call {index}"
+    def _call(self, key: str, call: Json, out: list[ServerEvent]) -> None:
         entry = self._items.get(key)
         if entry is None:
             item = call_item(self._name, len(self._items), call, "in_progress")
