@@ -141,9 +141,12 @@ class Pipeline:
                 running.nothing_used()
             try:
                 await self._break_off(call, running, upstream, error)
-            except (AllowanceExhausted, OutputBlocked, KilledBySwitch):
+            except (AllowanceExhausted, OutputBlocked, KilledBySwitch, TargetUnavailable):
                 # What the limit let out was paid for; before the first event a refusal can still be told as one.
                 if ending is None or not (has_begun or isinstance(error, AllowanceExhausted)):
+                    raise
+                if isinstance(error, TargetUnavailable):
+                    yield ending
                     raise
                 last = ending
         else:

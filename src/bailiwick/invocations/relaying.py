@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from bailiwick.invocations.calls import EventStream
@@ -18,7 +19,7 @@ from bailiwick.invocations.dialects import (
     error_event,
     stream_reader,
 )
-from bailiwick.invocations.errors import AllowanceExhausted, KilledBySwitch, OutputBlocked
+from bailiwick.invocations.errors import AllowanceExhausted, KilledBySwitch, OutputBlocked, TargetUnavailable
 from bailiwick.invocations.inspection import StreamInspection
 from bailiwick.invocations.requests import InspectedText
 from bailiwick.invocations.running import Running
@@ -98,8 +99,13 @@ class RelayedEvents:
         return self._handed_out()
 
     def cut(self, error: BaseException) -> bytes | None:
-        """The events that end the stream because of `error`; None when it is no cut."""
+        """The events that end the stream because of `error`; None when it is no cut. Of a stream that its target has
+        broken off, which ends with an error, what was held back: it is charged too."""
         match error:
+            case TargetUnavailable():
+                with suppress(OutputBlocked):
+                    return self.end() or None
+                return None
             case AllowanceExhausted():
                 reason = CutReason.LIMIT
             case OutputBlocked() | KilledBySwitch():
