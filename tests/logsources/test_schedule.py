@@ -34,6 +34,7 @@ async def test_a_due_source_is_fetched_by_the_schedule(db: Database, database_ur
         assert await durable.forget_finished(older_than=timedelta(0)) >= 1
     finally:
         await durable.stop()
+    assert await asyncio.to_thread(lambda: "ran") == "ran"  # the loop is left with threads that take work
 
 
 @pytest.mark.parametrize(("seconds", "cron"), [(1, "*/1 * * * * *"), (30, "*/30 * * * * *"), (300, "0 * * * * *")])

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 from dbos import DBOS, ScheduleInput
@@ -49,7 +51,14 @@ async def start(database_url: str, schedules: Sequence[ScheduleInput]) -> None:
 
 async def stop(*, within_seconds: int = 10) -> None:
     """Stop taking work, give what runs some time, and close. What does not finish is taken up by the next start."""
-    await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=within_seconds)
+    loop = asyncio.get_running_loop()
+    threads = ThreadPoolExecutor(thread_name_prefix="asyncio")
+    try:
+        await loop.run_in_executor(threads, partial(DBOS.destroy, workflow_completion_timeout_sec=within_seconds))
+    finally:
+        # DBOS had put its own threads in the place of the loop's; they are closed now, and what the process still has
+        # to end may need some.
+        loop.set_default_executor(threads)
 
 
 async def forget_finished(older_than: timedelta = _KEPT) -> int:
