@@ -30,8 +30,6 @@ from tests.api.servers import Server
 _EXAMPLES = int(os.environ.get("BAILIWICK_FUZZ_EXAMPLES", "6"))
 _SETTINGS = hypothesis_settings(
     max_examples=_EXAMPLES,
-    deadline=None,
-    database=None,
     derandomize="BAILIWICK_FUZZ_EXAMPLES" not in os.environ,
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),

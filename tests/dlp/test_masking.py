@@ -36,7 +36,6 @@ def _streamed(
 
 
 @given(_pieces)
-@settings(deadline=None)
 def test_findings_lie_inside_the_text_in_order(pieces: list[str]) -> None:
     text = " ".join(pieces)
     findings = scan(text)
@@ -49,7 +48,6 @@ def test_findings_lie_inside_the_text_in_order(pieces: list[str]) -> None:
 
 
 @given(_pieces)
-@settings(deadline=None)
 def test_masking_keeps_every_character_that_is_not_found(pieces: list[str]) -> None:
     text = " ".join(pieces)
     findings = scan(text)
@@ -106,7 +104,6 @@ def test_a_number_that_is_no_json_gets_no_quotes() -> None:
 
 def test_known_value_in_any_surroundings_is_found() -> None:
     @given(st.text(alphabet=st.characters(exclude_categories=["L", "N", "Pd", "Mn", "Me", "Cf"]), max_size=40))
-    @settings(deadline=None)
     def check(noise: str) -> None:
         text = noise + " ssn: 123-45-6789 "
         assert "123-45-6789" in [text[finding.offset : finding.end] for finding in scan(text)]
@@ -115,7 +112,7 @@ def test_known_value_in_any_surroundings_is_found() -> None:
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_chunks_do_not_change_the_outcome(sizes: list[int]) -> None:
     text = (
         "Some ordinary words stand here. " * 12 + ". ".join(_VALUES) + " filler words follow" * 40 + _KEY + " end " * 80
@@ -133,7 +130,7 @@ def test_stream_masks_as_the_whole_text_is_masked() -> None:
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=6))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_of_some_categories_only_theirs_is_masked_and_everything_found(sizes: list[int]) -> None:
     text = (
         "Some ordinary words stand here. " * 12 + ", ".join(_VALUES) + " filler words follow" * 40 + _KEY + " end " * 80
@@ -144,7 +141,7 @@ def test_of_some_categories_only_theirs_is_masked_and_everything_found(sizes: li
 
 
 @given(st.integers(0, 400), st.integers(1, 400))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_finding_is_told_before_its_text_goes_out(before: int, size: int) -> None:
     text = ("Some words. " * 40)[:before] + " SSN 123-45-6789 and so on" + " and more words" * 40
     value = text.index("123-45-6789")

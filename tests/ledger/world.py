@@ -34,8 +34,6 @@ from tests.ledger.conftest import make_organization
 HOUR = timedelta(hours=1)
 WITH_REAL_BOOKS = settings(
     max_examples=20,
-    deadline=None,
-    database=None,
     phases=[Phase.generate],  # shrinking an example would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

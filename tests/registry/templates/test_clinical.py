@@ -162,7 +162,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=25).map(" ".join)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_is_lost_doubled_or_invented(note: str) -> None:
     found = document(note).structured
     sentences = [text for section in found["sections"] for text in texts(found, section)]

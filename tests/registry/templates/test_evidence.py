@@ -189,7 +189,7 @@ FACTS = st.dictionaries(
 
 
 @given(st.text(max_size=200), ENTRIES, FACTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_citation_exists_and_every_gap_is_explained(
     message: str, entries: list[AuditFact], facts: dict[str, Fact]
 ) -> None:

@@ -201,7 +201,7 @@ TIMES = st.datetimes(min_value=LATEST - timedelta(days=12), max_value=LATEST, ti
         st.builds(event, st.integers(0, 50), ACTIONS, ACTORS, TIMES, st.sampled_from(["", "Failed"])), max_size=30
     ),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_counts_agree_and_citations_exist(message: str, entries: list[AuditFact], events: list[LogEvent]) -> None:
     result = narrate(message, *entries, events=tuple(events))
     found = result.structured

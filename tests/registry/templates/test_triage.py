@@ -223,7 +223,7 @@ WORDS = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=400), st.lists(WORDS, max_size=60).map(" ".join)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_gives_the_same_answer_twice(message: str) -> None:
     first, second = triage(message), triage(message)
     assert first == second
