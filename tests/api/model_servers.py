@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 from aiohttp import web
 
 from tests.invocations.conftest import ModelServer, running_model_server
+from tests.waiting import PATIENCE_SECONDS
 
 _INPUT_PRICE, _OUTPUT_PRICE = 0.000001, 0.000002
 
@@ -33,12 +33,12 @@ def model_server() -> Iterator[ModelServer]:
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_SECONDS)
     try:
         yield found[0]
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
 
 
 def write_models(folder: Path, base_url: str) -> Path:
@@ -58,15 +58,6 @@ def write_models(folder: Path, base_url: str) -> Path:
     path = folder / "models.yaml"
     path.write_text(yaml.safe_dump({"model_list": models, "router_settings": {"num_retries": 0}}))
     return path
-
-
-def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    """Waits for something to become true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)
-    return found
 
 
 def answer(body: dict[str, Any], status: int = 200, **headers: str) -> Callable[[web.Request], Any]:

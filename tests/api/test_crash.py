@@ -26,6 +26,7 @@ from bailiwick.settings import Settings
 from tests.api.accounts import bearer
 from tests.api.servers import Server, running_server
 from tests.invocations.conftest import ModelServer, Tenant, json_answer, running_model_server
+from tests.waiting import PATIENCE_SECONDS, happens, until_async
 
 Revoke = Callable[[AsyncSession, UUID, UUID], Awaitable[object]]
 GRANTED = 50_000_000
@@ -52,7 +53,7 @@ class Gate:
 
     async def reached(self, calls: int) -> None:
         """Returns when so many calls wait at the gate."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self._model.requests) < calls:  # noqa: ASYNC110 - the server counts, it does not tell
                 await asyncio.sleep(0.02)
 
@@ -136,13 +137,6 @@ async def in_flight(world: World, client: httpx.AsyncClient, runs: int) -> list[
     return tasks
 
 
-async def until(condition: Any, seconds: float = 30) -> None:
-    """Asks until it is so."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - another process does it, and does not tell
-            await asyncio.sleep(0.05)
-
-
 async def test_a_killed_worker_loses_no_money(db: Database, database_url: str, data_dir: Path) -> None:
     async with (
         a_world(database_url, data_dir, hold_lease_seconds=str(LEASE_SECONDS)) as world,
@@ -154,7 +148,7 @@ async def test_a_killed_worker_loses_no_money(db: Database, database_url: str, d
         os.kill(worker, signal.SIGKILL)
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(result, httpx.TransportError)
-        await asyncio.wait_for(world.model.disconnected.wait(), 10)
+        await happens(world.model.disconnected)
 
         swept = 0
 
@@ -163,7 +157,7 @@ async def test_a_killed_worker_loses_no_money(db: Database, database_url: str, d
             swept += await sweep()
             return swept >= 5
 
-        await until(all_swept)
+        await until_async(all_swept)
         assert await sweep() == 0
         assert await world.statuses() == ["lost"] * 5
         assert (await world.actions()).count("invocation.lost") == 5
@@ -179,7 +173,7 @@ async def test_a_killed_worker_loses_no_money(db: Database, database_url: str, d
                     return (await world.run(anew)).status_code == 200
             return False
 
-        await until(answered, 60)
+        await until_async(answered)
         assert world.server.process.poll() is None
         assert worker not in world.server.children()
         assert (await world.statuses())[5:] == ["completed"]
@@ -198,7 +192,7 @@ async def test_a_whole_server_that_is_killed_loses_no_money(db: Database, databa
             await sweep()
             return await world.statuses() == ["lost"] * 3
 
-        await until(all_lost)
+        await until_async(all_lost)
         assert await world.tenant.money() == (GRANTED, 0)
         await world.assert_all_is_well()
 
@@ -220,7 +214,7 @@ async def test_a_server_that_is_told_to_stop_answers_what_is_in_flight(
                 return False
             return False
 
-        await until(refuses)
+        await until_async(refuses)
         assert not any(task.done() for task in tasks)
         world.gate.open()
         for response in await asyncio.gather(*tasks):
@@ -242,8 +236,8 @@ async def test_a_client_that_disconnects_is_settled_as_cancelled(
             async def settled() -> bool:
                 return (await world.statuses()).count("cancelled") == 1
 
-            await until(settled)
-            await asyncio.wait_for(world.model.disconnected.wait(), 5)
+            await until_async(settled)
+            await happens(world.model.disconnected)
             assert sorted(await world.statuses()) == ["cancelled", "started", "started"]
             world.gate.open()
             for response in await asyncio.gather(*tasks[1:]):

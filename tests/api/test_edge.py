@@ -26,6 +26,7 @@ from bailiwick.kernel.disconnect import EXTENSION, Disconnect
 from tests.api.accounts import Account, sign_up
 from tests.api.conftest import contract_client
 from tests.api.servers import Server, running_server
+from tests.waiting import PATIENCE_SECONDS, happens
 
 RUN, ORDINARY = "/api/v1/agent/run", "/api/v1/log-sources"
 _JSON = b"Content-Type: application/json"
@@ -206,7 +207,7 @@ async def test_a_head_that_comes_too_slowly_is_given_up() -> None:
         for sent in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(sent)
-            assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 408 ")
+            assert (await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)).startswith(b"HTTP/1.1 408 ")
             writer.close()
 
 
@@ -240,7 +241,7 @@ async def test_an_answer_goes_out_in_one_piece() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(_head("GET /", close=False))
-            answer = await asyncio.wait_for(reader.readuntil(b"{}"), 20)
+            answer = await asyncio.wait_for(reader.readuntil(b"{}"), PATIENCE_SECONDS)
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         writer.close()
     (transport,) = watched
@@ -257,9 +258,9 @@ async def test_a_head_does_not_wait_for_its_body() -> None:
     async with _serving(application) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(_head("GET /"))
-        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 200 ")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_SECONDS)).startswith(b"HTTP/1.1 200 ")
         head_arrived.set()
-        assert await asyncio.wait_for(reader.read(), 20) == b"{}"
+        assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b"{}"
         writer.close()
 
 
@@ -284,11 +285,11 @@ async def test_who_leaves_while_work_is_under_way_ends_it(size: int) -> None:
     async with _serving(application) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(_head("POST /", b"Content-Length: %d" % size))
-        await asyncio.wait_for(called.wait(), 20)
+        await happens(called)
         writer.write(b" " * size)
-        await asyncio.wait_for(begun.wait(), 20)
+        await happens(begun)
         writer.close()
-        assert await asyncio.wait_for(ended, 20) == 0, "the task itself is not cancelled"
+        assert await asyncio.wait_for(ended, PATIENCE_SECONDS) == 0, "the task itself is not cancelled"
 
 
 async def test_who_left_before_the_work_began_ends_it() -> None:
@@ -308,7 +309,7 @@ def test_what_is_no_request(server: Server) -> None:
 
 def client_is_served(server: Server) -> bool:
     """Whether the server still answers."""
-    return httpx.get(f"{server.base_url}/health").status_code == 200
+    return httpx.get(f"{server.base_url}/health", timeout=30).status_code == 200
 
 
 def test_a_body_that_does_not_arrive_is_given_up(own_database: str, tmp_path: Path) -> None:
@@ -323,7 +324,7 @@ def test_a_body_that_does_not_arrive_is_given_up(own_database: str, tmp_path: Pa
 
 def test_the_access_log_tells_paths_and_no_queries(own_database: str, tmp_path: Path) -> None:
     with running_server(own_database, tmp_path / "server", access_log="true") as server:
-        httpx.get(f"{server.base_url}/verify-email", params={"token": "from-the-mail"})
+        httpx.get(f"{server.base_url}/verify-email", params={"token": "from-the-mail"}, timeout=30)
     logged = (tmp_path / "server" / "server.log").read_text()
     assert "/verify-email" in logged
     assert "from-the-mail" not in logged

@@ -278,7 +278,7 @@ def test_with_grace_the_old_key_goes_on_until_then(client: httpx.Client, account
     address = f"{KEYS}/{old['keyId']}"
     for wrong in (-1, 604_801):  # the member, and so its refusal, is beyond the contract
         url, body = f"{client.base_url}{address}/rotate", {"graceSeconds": wrong}
-        assert httpx.post(url, headers=account.headers, json=body).status_code == 400
+        assert httpx.post(url, headers=account.headers, json=body, timeout=30).status_code == 400
     rotated = client.post(f"{address}/rotate", headers=account.headers, json={"graceSeconds": 600}).json()
     assert rotated["expiresAt"] is None
     assert all(works(client, key) for key in (old["key"], rotated["key"], child["childKey"]))

@@ -16,6 +16,7 @@ from tests.api.accounts import Account, bearer, sign_up
 from tests.api.conftest import Rows
 from tests.api.test_command_line import bailiwick
 from tests.api.test_crash import GRANTED, World, a_world
+from tests.waiting import PATIENCE_SECONDS, happens
 
 URL = "/api/v1/kill-switches"
 AGENT = "helpdesk-tier1-triage"
@@ -47,7 +48,7 @@ async def engage(world: World, **body: Any) -> dict[str, Any]:
 
 
 async def assert_all_killed(tasks: list[asyncio.Task[httpx.Response]]) -> None:
-    for response in await asyncio.wait_for(asyncio.gather(*tasks), 30):
+    for response in await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_SECONDS):
         assert (response.status_code, response.json()["code"]) == (403, "KILL_SWITCH"), response.text
 
 
@@ -68,7 +69,7 @@ async def test_what_is_under_way_in_every_process_is_cut_and_runs_again_once_lif
         # Their model never answers: nothing but the switch can end them.
         await assert_all_killed(tasks)
         assert await world.statuses() == ["blocked"] * 12
-        await asyncio.wait_for(world.model.disconnected.wait(), 5)
+        await happens(world.model.disconnected)
         await assert_all_killed(await runs(world, 6))
         assert (await world.statuses())[12:] == ["refused"] * 6
         assert len(world.model.requests) == 12
@@ -86,7 +87,7 @@ async def test_what_is_under_way_in_every_process_is_cut_and_runs_again_once_lif
         async def all_run() -> bool:
             return {response.status_code for response in await asyncio.gather(*await runs(world, 6))} == {200}
 
-        async with asyncio.timeout(20):  # each process lets go once it has heard
+        async with asyncio.timeout(PATIENCE_SECONDS):  # each process lets go once it has heard
             while not await all_run():
                 pass
         actions = await world.actions()
@@ -140,7 +141,7 @@ async def test_the_operator_stops_everything_from_the_command_line(
         assert switch in await asyncio.to_thread(command, "lift", switch)
         assert await asyncio.to_thread(command, "list") == ""
         world.gate.open()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while {response.status_code for response in await asyncio.gather(*await runs(world, 4))} != {200}:
                 pass
         actions = await world.actions()
@@ -156,7 +157,9 @@ def tenant_of(client: httpx.Client, account: Account) -> Account:
 def run(client: httpx.Client, account: Account) -> int:
     body = {"agentId": AGENT, "message": "Router offline at floor 3"}
     # Its contract knows no kill switches.
-    return httpx.post(client.base_url.join("/api/v1/agent/run"), headers=account.headers, json=body).status_code
+    return httpx.post(
+        client.base_url.join("/api/v1/agent/run"), headers=account.headers, json=body, timeout=30
+    ).status_code
 
 
 def test_a_switch_is_its_organizations_alone(client: httpx.Client, account: Account) -> None:

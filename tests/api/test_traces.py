@@ -21,7 +21,8 @@ from tests.api.accounts import Account, bearer, sign_up
 from tests.api.conftest import Rows
 from tests.api.contract import check_hook_async
 from tests.api.servers import Server
-from tests.api.test_crash import a_world, until
+from tests.api.test_crash import a_world
+from tests.waiting import PATIENCE_SECONDS, until_async
 
 URL = "/api/v1/traces"
 TRIAGE, NARRATOR = "helpdesk-tier1-triage", "audit-trail-narrator"
@@ -182,7 +183,7 @@ def test_a_viewer_may_read_and_strangers_see_nothing(client: httpx.Client, tenan
 async def answers(server: Server) -> bool:
     """Whether a worker has taken the place of the one that died."""
     with contextlib.suppress(httpx.TransportError):
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=30) as client:
             return (await client.get(f"{server.base_url}/ready")).status_code == 200
     return False
 
@@ -195,7 +196,10 @@ async def test_what_is_under_way_cancelled_or_lost_is_a_trace(
     async with (
         a_world(database_url, settings_for_test.data_dir, hold_lease_seconds="3") as world,
         httpx.AsyncClient(
-            base_url=world.server.base_url, headers=bearer(world.key), event_hooks={"response": [check_hook_async]}
+            base_url=world.server.base_url,
+            headers=bearer(world.key),
+            event_hooks={"response": [check_hook_async]},
+            timeout=30,
         ) as reader,
         httpx.AsyncClient() as client,
     ):
@@ -215,7 +219,7 @@ async def test_what_is_under_way_cancelled_or_lost_is_a_trace(
         assert (whole["tokenUtility"], whole["finishedAt"], whole["actualCostUsd"]) == (None, None, 0)
 
         tasks[0].cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while sorted(await statuses()) != ["cancelled", "started"]:  # noqa: ASYNC110 - the server does not tell
                 await asyncio.sleep(0.05)
             assert await statuses(status="cancelled") == ["cancelled"]
@@ -224,7 +228,7 @@ async def test_what_is_under_way_cancelled_or_lost_is_a_trace(
             assert isinstance((await asyncio.gather(tasks[1], return_exceptions=True))[0], httpx.TransportError)
             while not await sweep():  # noqa: ASYNC110 - until the lease is over
                 await asyncio.sleep(0.1)
-        await until(lambda: answers(world.server))
+        await until_async(lambda: answers(world.server))
         assert sorted(await statuses()) == ["cancelled", "lost"]
         assert await statuses(enforcement="KILL") == ["lost"]
         assert await statuses(status="started") == []

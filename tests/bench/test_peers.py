@@ -18,6 +18,7 @@ from bailiwick.bench.processes import (
     largest_worker_mib,
     own_server,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 
 async def test_nginx_passes_calls_to_the_stub_and_ends_with_its_block(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ async def test_a_server_that_does_not_end_when_asked_is_ended(tmp_path: Path) ->
     log = tmp_path / "log"
     command = [sys.executable, "-c", deaf]
     async with own_server("Deaf", command, port=free_port(), log=log, grace_seconds=0.2) as server:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while "up" not in server.log_end():  # noqa: ASYNC110  (another process tells it)
                 await asyncio.sleep(0.02)
     assert server.process.returncode == -9
@@ -92,7 +93,7 @@ async def test_workers_are_what_multiprocessing_spawned(tmp_path: Path) -> None:
     command = [sys.executable, str(script)]
     log = tmp_path / "log"
     async with own_server("Supervisor", command, port=free_port(), log=log, grace_seconds=5) as server:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while "up" not in server.log_end() or len(server.memory()) < 3:  # noqa: ASYNC110  (another process tells it)
                 await asyncio.sleep(0.02)
         processes = server.memory()

@@ -17,6 +17,7 @@ from bailiwick.kernel.clock import now
 from bailiwick.kernel.database import Database, tenant_transaction
 from bailiwick.kernel.errors import NotFound, Unauthenticated
 from bailiwick.kernel.runtime import runtime
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ async def test_a_revocation_by_another_process_is_heard(db: Database, founder: S
     """Another process is another connection that changes rows and notifies."""
 
     async def ends(token: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
                     await identity.authenticate(token)

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -33,6 +34,7 @@ from bailiwick.kernel.clock import now
 from bailiwick.kernel.cross_tenant import CrossTenantUse
 from bailiwick.kernel.database import Database, system_transaction, tenant_transaction
 from bailiwick.kernel.outbound import Outbound
+from tests.api.accounts import new_email
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -78,13 +80,16 @@ class Tenant(msgspec.Struct, frozen=True):
 
 async def make_tenant(plan: billing.Plan = billing.Plan.PRO) -> Tenant:
     """A new organisation on `plan`."""
-    number = asyncio.get_running_loop().time()
-    signed_up = await identity.sign_up(
-        Founder(email=f"owner{number}@example.com".replace("-", ""), password="correct horse", name="Owner")
-    )
+    signed_up = await identity.sign_up(Founder(email=new_email(), password="correct horse", name="Owner"))
     caller = await identity.authenticate(signed_up.key_plaintext)
     await billing.provision_tenant(caller, organization=str(caller.organization_name), plan=plan)
     return Tenant(caller.tenant, caller)
+
+
+def end_leases(db: Database) -> None:
+    """Makes the leases of all open holds ones that are over."""
+    with psycopg.connect(db.url, autocommit=True) as superuser:
+        superuser.execute("update holds set lease_expires_at = now() - interval '1 second' where state = 'open'")
 
 
 @pytest.fixture
@@ -178,7 +183,7 @@ async def model(db: Database) -> AsyncIterator[ModelServer]:
 async def exchange(model: ModelServer) -> AsyncIterator[Exchange]:
     """Calls to other servers, with a breaker that opens after three failures."""
     outbound = Outbound(frozenset({"127.0.0.1"}))
-    yield Exchange(outbound, CircuitBreaker(failures=3, cooldown_seconds=60), attempts=3, connect_seconds=2)
+    yield Exchange(outbound, CircuitBreaker(failures=3, cooldown_seconds=60), attempts=3, connect_seconds=20)
     await outbound.close()
 
 

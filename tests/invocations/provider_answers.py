@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from bailiwick.invocations.dialects import Dialect
 from tests.invocations.conftest import ModelServer
+from tests.waiting import PATIENCE_SECONDS
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -97,14 +99,18 @@ def answering(content: object, *, status: int = 200, **headers: str) -> Answer:
     return answer
 
 
-def sending(*events: bytes, then: str = "end", **headers: str) -> Answer:
-    """A server that streams these, and then ends its answer, goes silent (`hang`) or hangs up (`cut`)."""
+def sending(*events: bytes | threading.Event, then: str = "end", **headers: str) -> Answer:
+    """A server that streams these, and then ends its answer, goes silent (`hang`) or hangs up (`cut`). It waits for
+    what is an event to be set: however the parts are cut on their way, what comes after it does not come before."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream", **headers})
         await response.prepare(request)
         for item in events:
-            await response.write(item)
+            if isinstance(item, bytes):
+                await response.write(item)
+            else:
+                assert await asyncio.to_thread(item.wait, PATIENCE_SECONDS)
         if then == "hang":
             await asyncio.sleep(60)
         if then == "cut":

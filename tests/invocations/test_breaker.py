@@ -14,6 +14,7 @@ from bailiwick.invocations.requests import Usage
 from bailiwick.kernel.outbound import Outbound
 from tests.invocations.conftest import ModelServer
 from tests.invocations.test_http_agents import an_agent, answering
+from tests.waiting import happens
 
 
 class Clock:
@@ -98,7 +99,7 @@ async def test_however_a_probe_ends_the_target_is_probed_again(
     model: ModelServer, breaker: CircuitBreaker, clock: Clock, ending: str
 ) -> None:
     outbound = Outbound(frozenset({"127.0.0.1"}))
-    exchange = Exchange(outbound, breaker, attempts=1, connect_seconds=2)
+    exchange = Exchange(outbound, breaker, attempts=1, connect_seconds=20)
     model.answer = answering("", status=500)
     target = an_agent(model, exchange)
     for _ in range(3):
@@ -124,7 +125,7 @@ async def test_however_a_probe_ends_the_target_is_probed_again(
         case "left":
             model.answer = hang
             probe = asyncio.create_task(target.dispatch(["Hello"], Usage()))
-            await asyncio.wait_for(reached.wait(), 5)
+            await happens(reached)
             probe.cancel()
             await asyncio.wait([probe])
         case "timeout":

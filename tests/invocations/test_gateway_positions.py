@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from tests.invocations.dialects.test_positions import ANSWERS, REQUESTS
 from tests.invocations.dialects.test_positions import SECRET as PLACE
 from tests.invocations.model_calls import model_call, read_events
 from tests.invocations.test_streams import sent, sse
+from tests.waiting import until_async
 
 KEY, SSN = "AKIAIOSFODNN7EXAMPLQ", "536-22-8726"
 TEXT = f"Use {KEY} now, his SSN is {SSN}, and write to ann@example.com please."
@@ -186,14 +186,20 @@ async def test_a_name_beside_a_diagnosis_cuts_the_stream_wherever_they_stand(
 ) -> None:
     text = "The patient is Mary Johnson. " + "Nothing to see here. " * 30 + "She has type 2 diabetes."
     events_sent = list(map(encode_event, _stream(dialect, text, 20)))
-
-    async def slowly(send: Any) -> None:
-        for item in events_sent:
-            await send(item)
-            await asyncio.sleep(0.001)  # so that the client has begun to read
-
-    model.answer = sse(slowly)
+    harmless = text.index("She has") // 20  # so many events at least
     events: list[ServerEvent] = []
+
+    async def has_begun() -> bool:
+        return bool(events)
+
+    async def in_two(send: Any) -> None:
+        for item in events_sent[:harmless]:
+            await send(item)
+        await until_async(has_begun)
+        for item in events_sent[harmless:]:
+            await send(item)
+
+    model.answer = sse(in_two)
     caller = Caller(tenant, model, exchange, dialect)
     await read_events(pipeline.stream(caller.call({"messages": [], "max_tokens": 900})), events)
     assert "diabetes" not in str(events)

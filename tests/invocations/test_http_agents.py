@@ -133,7 +133,7 @@ async def test_an_agents_answer_is_inspected(
 async def guarded() -> AsyncIterator[Exchange]:
     """Calls to other servers, none of them private."""
     outbound = Outbound()
-    yield Exchange(outbound, CircuitBreaker(failures=3, cooldown_seconds=60), attempts=3, connect_seconds=2)
+    yield Exchange(outbound, CircuitBreaker(failures=3, cooldown_seconds=60), attempts=3, connect_seconds=20)
     await outbound.close()
 
 
@@ -169,7 +169,7 @@ async def test_an_address_that_may_not_be_called_is_not_called(
 async def test_an_allowed_name_is_called(model: ModelServer) -> None:
     port = model.base_url.rpartition(":")[2]
     outbound = Outbound(frozenset({f"localhost:{port}"}))
-    exchange = Exchange(outbound, CircuitBreaker(failures=3, cooldown_seconds=60), attempts=1, connect_seconds=2)
+    exchange = Exchange(outbound, CircuitBreaker(failures=3, cooldown_seconds=60), attempts=1, connect_seconds=20)
     model.answer = answering({"response": "Done."})
     target = an_agent(model, exchange, url=f"http://localhost:{port}/agent")
     assert await target.dispatch(["Hello"], Usage()) == "Done."

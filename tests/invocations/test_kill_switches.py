@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from bailiwick import identity
-from bailiwick.invocations.dialects import EventParser
+from bailiwick.invocations.dialects import EventParser, ServerEvent
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.engaged_switches import EVERYTHING, TOPIC
 from bailiwick.invocations.errors import KilledBySwitch
@@ -21,7 +21,7 @@ from bailiwick.kernel.database import Database, system_transaction, tenant_trans
 from bailiwick.kernel.ids import Prefix, encode
 from bailiwick.kernel.notify import Listener
 from tests.invocations.conftest import ModelServer, Tenant, make_tenant
-from tests.invocations.model_calls import finish_reasons
+from tests.invocations.model_calls import finish_reasons, read_events
 from tests.invocations.test_streams import (
     INPUT,
     LONG,
@@ -32,6 +32,7 @@ from tests.invocations.test_streams import (
     sent,
     stream_call,
 )
+from tests.waiting import PATIENCE_SECONDS, happens, until_async
 
 _WAITING = text(
     "select exists (select from pg_locks where not granted"
@@ -46,7 +47,7 @@ async def engage(tenant: Tenant, scope: Scope = Scope.ORGANIZATION, target: str 
 
 
 async def asked(model: ModelServer, calls: int = 1) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(model.requests) < calls:  # noqa: ASYNC110 - the server counts, it does not tell
             await asyncio.sleep(0.01)
 
@@ -55,18 +56,20 @@ async def test_a_stream_that_waits_for_its_model_is_cut(
     tenant: Tenant, pipeline: Pipeline, model: ModelServer, exchange: Exchange
 ) -> None:
     model.answer = endless(*openai_events(LONG)[:11])
-    pieces: list[str] = []
-    reading = asyncio.create_task(
-        read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=60)), pieces)
-    )
-    await asked(model)
-    await asyncio.sleep(0.2)  # so that it has begun to read
+    events: list[ServerEvent] = []
+
+    async def has_begun() -> bool:
+        return bool(events)
+
+    call = stream_call(tenant, model.deployment(), exchange, timeout_seconds=60)
+    reading = asyncio.create_task(read_events(pipeline.stream(call), events))
+    await until_async(has_begun)
     pipeline.kill_switches.hear(HEARD)
-    events = await asyncio.wait_for(reading, 10)
+    await asyncio.wait_for(reading, PATIENCE_SECONDS)
     assert finish_reasons(events) == ["content_filter"]
     assert not reading.cancelling()
     assert await assert_settled(tenant, "blocked", decision="KILL", error_code="KILL_SWITCH") > INPUT
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 async def test_a_stream_whose_reader_stands_still_is_cut_and_settled_all_the_same(
@@ -76,8 +79,8 @@ async def test_a_stream_whose_reader_stands_still_is_cut_and_settled_all_the_sam
     async with pipeline.stream(stream_call(tenant, model.deployment(), exchange)) as stream:
         await anext(stream)
         pipeline.kill_switches.hear(HEARD)
-        await asyncio.wait_for(model.disconnected.wait(), 5)
-        async with asyncio.timeout(10):
+        await happens(model.disconnected)
+        async with asyncio.timeout(PATIENCE_SECONDS):
             held = "select 1 from holds where organization_id = :organization and state = 'open'"
             while await tenant.rows(held):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -137,7 +140,7 @@ async def test_a_switch_that_was_engaged_while_nobody_listened_cuts_after_the_ga
     await engage(tenant)
     pipeline.kill_switches.hear(None)
     with pytest.raises(KilledBySwitch):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, PATIENCE_SECONDS)
     assert not others.done()
     others.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -154,8 +157,8 @@ async def test_a_switch_that_was_lifted_while_nobody_listened_is_forgotten_after
     listener.subscribe(TOPIC, pipeline.kill_switches.hear)
     listener.start()
     try:
-        await asyncio.wait_for(listener.ready.wait(), 10)
-        async with asyncio.timeout(10):
+        await happens(listener.ready)
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 with contextlib.suppress(KilledBySwitch):
                     await pipeline.invoke(stream_call(tenant, model.deployment(), exchange))
@@ -190,7 +193,7 @@ async def test_a_key_is_stopped_with_those_attenuated_from_it(
     listener = Listener(db)
     listener.subscribe(TOPIC, pipeline.kill_switches.hear)
     listener.start()
-    await asyncio.wait_for(listener.ready.wait(), 10)
+    await happens(listener.ready)
     try:
         model.answer = endless()
         calls = [stream_call(one, model.deployment(), exchange, timeout_seconds=60) for one in (child, stranger)]
@@ -198,7 +201,7 @@ async def test_a_key_is_stopped_with_those_attenuated_from_it(
         await asked(model, 2)
         await engage(tenant, Scope.KEY, encode(Prefix.VIRTUAL_KEY, parent.id))
         with pytest.raises(KilledBySwitch):
-            await asyncio.wait_for(running, 10)
+            await asyncio.wait_for(running, PATIENCE_SECONDS)
         assert not others.done()
         with pytest.raises(KilledBySwitch):
             await pipeline.invoke(stream_call(child, model.deployment(), exchange))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from aiohttp import web
@@ -17,10 +18,11 @@ from bailiwick.invocations.errors import HoldExpired
 from bailiwick.invocations.leases import renew_leases
 from bailiwick.invocations.requests import Status
 from bailiwick.kernel.database import Database, tenant_transaction
-from tests.invocations.conftest import ModelServer, Tenant, json_answer
+from tests.invocations.conftest import ModelServer, Tenant, end_leases, json_answer
 from tests.invocations.model_calls import chat_body, model_call, said
 from tests.invocations.money import a_settlement, an_admission
 from tests.ledger.world import make_world
+from tests.waiting import PATIENCE_SECONDS, until_async
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
@@ -34,12 +36,16 @@ async def test_the_hold_of_a_long_answer(
         return await json_answer(request, text="At last.")
 
     model.answer = wait
-    pipeline = Pipeline(db, lease_seconds=1)
+    pipeline = Pipeline(db, lease_seconds=6)
     keeper = asyncio.create_task(pipeline.keep_leases() if is_kept else asyncio.sleep(0))
     call = asyncio.create_task(
         pipeline.invoke(model_call(tenant, model.deployment(), exchange, chat_body("Hello"), timeout_seconds=30))
     )
-    await asyncio.sleep(2.5)
+    standing = "select 1 from holds where organization_id = :organization and lease_expires_at > now()"
+    await until_async(partial(tenant.rows, standing))
+    end_leases(db)
+    if is_kept:
+        await until_async(partial(tenant.rows, standing))
     assert await sweep() == (0 if is_kept else 1)
     answered.set()
     if is_kept:
@@ -61,7 +67,7 @@ async def test_leases_are_renewed_without_waiting_for_settlements(db: Database) 
     await write(connection, [first, second], lease_seconds=1)
     async with connection.transaction():
         await write(connection, [a_settlement(second, Status.COMPLETED, 1)], lease_seconds=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await renew_leases([first, second], lease_seconds=300)
         await write(connection, [a_settlement(first, Status.COMPLETED, 1)], lease_seconds=1)
     await connection.close()

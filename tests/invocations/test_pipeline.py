@@ -24,9 +24,10 @@ from bailiwick.invocations.errors import (
     TargetUnavailable,
 )
 from bailiwick.invocations.pipeline import Pipeline
-from bailiwick.kernel.database import tenant_transaction
-from tests.invocations.conftest import ModelServer, Tenant, json_answer, make_tenant
+from bailiwick.kernel.database import Database, tenant_transaction
+from tests.invocations.conftest import ModelServer, Tenant, end_leases, json_answer, make_tenant
 from tests.invocations.model_calls import chat_body, model_call, said
+from tests.waiting import happens
 
 GRANTED = 50_000_000
 
@@ -188,8 +189,8 @@ async def test_a_model_that_does_not_answer_in_time_is_given_up(
 
     model.answer = hang
     with pytest.raises(TargetTimeout):
-        await pipeline.invoke(chat(tenant, model.deployment(), exchange, timeout_seconds=0.3))
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+        await pipeline.invoke(chat(tenant, model.deployment(), exchange, timeout_seconds=1))
+    await happens(model.disconnected)
     assert await tenant.money() == (GRANTED, 0)
     assert (await tenant.last())["status"] == "failed"
 
@@ -220,12 +221,12 @@ async def test_a_caller_that_goes_away_is_settled_and_the_model_stopped(
 
     model.answer = hang
     running = asyncio.create_task(pipeline.invoke(chat(tenant, model.deployment(), exchange)))
-    await asyncio.wait_for(reached.wait(), 5)
+    await happens(reached)
     assert (await tenant.money())[1] > 0
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
     assert await tenant.money() == (GRANTED, 0)
     assert (await tenant.last())["status"] == "cancelled"
     await books_are_clean()
@@ -301,7 +302,7 @@ async def test_exactly_as_many_racing_callers_are_admitted_as_the_money_allows(
 
     model.answer = wait
     calls = [asyncio.create_task(pipeline.invoke(chat(tenant, dear, exchange, timeout_seconds=30))) for _ in range(20)]
-    await asyncio.wait_for(all_reached.wait(), 20)
+    await happens(all_reached)
     gate.set()
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(result, AllowanceExhausted) for result in results) == 15
@@ -311,9 +312,9 @@ async def test_exactly_as_many_racing_callers_are_admitted_as_the_money_allows(
 
 
 async def test_the_sweeper_gives_back_what_a_dead_process_held(
-    db: object, tenant: Tenant, model: ModelServer, exchange: Exchange
+    db: Database, tenant: Tenant, model: ModelServer, exchange: Exchange
 ) -> None:
-    short = Pipeline(db, lease_seconds=1)  # type: ignore[arg-type]
+    leasing = Pipeline(db, lease_seconds=300)
     reached = asyncio.Event()
     gate = asyncio.Event()
 
@@ -323,10 +324,10 @@ async def test_the_sweeper_gives_back_what_a_dead_process_held(
         return await json_answer(request, text="too late")
 
     model.answer = hang
-    running = asyncio.create_task(short.invoke(chat(tenant, model.deployment(), exchange)))
-    await asyncio.wait_for(reached.wait(), 5)
+    running = asyncio.create_task(leasing.invoke(chat(tenant, model.deployment(), exchange)))
+    await happens(reached)
     assert await sweep() == 0  # its lease still runs
-    await tenant.rows("select pg_sleep(1.1)")
+    end_leases(db)
     assert sum(await asyncio.gather(sweep(), sweep())) == 1
     assert await tenant.money() == (GRANTED, 0)
     assert (await tenant.last())["status"] == "lost"
@@ -339,4 +340,4 @@ async def test_the_sweeper_gives_back_what_a_dead_process_held(
         await running
     assert await tenant.money() == (GRANTED, 0)
     await books_are_clean()
-    await short.close()
+    await leasing.close()

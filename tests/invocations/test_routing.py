@@ -34,6 +34,7 @@ from tests.invocations.provider_answers import (
     text_in,
     whole,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 CHAT, MESSAGES = Dialect.CHAT, Dialect.MESSAGES
 FINE = answering(whole(CHAT, "Hello."))
@@ -445,7 +446,7 @@ async def test_all_attempts_share_one_time(model: ModelServer, exchange: Exchang
     model.answer = hanging
     places = [place(model, "a"), place(model, "b"), place(model, "c", name="other")]
     routed = Routed(exchange, places, Routing(fallbacks={"fast": ["other"]}), attempts=3, timeout_seconds=0.3)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(TargetTimeout):
             await routed.ask()
     assert len(model.requests) == 1

@@ -31,6 +31,7 @@ from tests.invocations.model_calls import (
     read_events,
     text_of,
 )
+from tests.waiting import PATIENCE_SECONDS, happens
 
 GRANTED = 50_000_000
 PROMPT = "Hello"
@@ -266,7 +267,7 @@ async def test_a_stream_that_tells_more_than_was_held_is_cut(
     assert finish_reasons(events) == ["length"]
     assert events[-1] == (None, None)
     assert await assert_settled(tenant, "failed", error_code="PLAN_LIMIT_REACHED") == INPUT + 2 * 1000
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 async def test_a_model_that_does_not_stop_is_cut(
@@ -377,7 +378,7 @@ async def test_a_stream_that_stalls_is_given_up(
     model.answer = endless(*openai_events(LONG)[:21])
     with pytest.raises(TargetTimeout):
         await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=0.5)), [])
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
     assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > 0
 
 
@@ -389,7 +390,7 @@ async def test_a_reader_that_leaves_is_settled_and_the_model_stopped(
         assert await anext(stream)
     # Settled, and the connection closed, by the time that the context has ended.
     assert 0 < await assert_settled(tenant, "cancelled", error_code="CANCELLED") <= INPUT + 2 * len("".join(LONG[:20]))
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 async def test_a_cancelled_reader_is_settled_and_the_model_stopped(
@@ -404,12 +405,12 @@ async def test_a_cancelled_reader_is_settled_and_the_model_stopped(
                 got.put_nowait(piece)
 
     task = asyncio.create_task(reading())
-    await asyncio.wait_for(got.get(), 5)
+    await asyncio.wait_for(got.get(), PATIENCE_SECONDS)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await assert_settled(tenant, "cancelled", error_code="CANCELLED") > 0
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 async def test_a_reader_cancelled_twice_is_still_settled(
@@ -426,7 +427,7 @@ async def test_a_reader_cancelled_twice_is_still_settled(
     for turns in range(8):
         got.clear()
         task = asyncio.create_task(reading())
-        await asyncio.wait_for(got.wait(), 5)
+        await happens(got)
         task.cancel()
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -486,7 +487,7 @@ async def test_phi_cuts_the_stream_before_it_is_out(
     cost = await assert_settled(tenant, "blocked", decision="KILL", error_code="DLP_OUTPUT_BLOCKED")
     assert cost > INPUT
     if ending is endless:
-        await asyncio.wait_for(model.disconnected.wait(), 5)
+        await happens(model.disconnected)
 
 
 async def test_phi_in_the_prompt_opens_no_stream(

@@ -33,6 +33,7 @@ from bailiwick.kernel.ids import uuid7
 from bailiwick.registry import TEMPLATES, Need
 from tests.invocations.conftest import ModelServer, Tenant, json_answer, make_tenant
 from tests.invocations.model_calls import upstreams_of
+from tests.waiting import happens
 
 GRANTED = 50_000_000
 PRICE = 10_000
@@ -342,7 +343,7 @@ async def test_a_run_in_flight_when_its_period_ends_is_paid_by_the_old_one(
     running = asyncio.create_task(
         agent_runs(pipeline, exchange, model.deployment()).run(tenant.caller, TRIAGE, "Hello", None)
     )
-    await asyncio.wait_for(reached.wait(), 5)
+    await happens(reached)
     (held,) = await tenant.rows("select amount from holds where organization_id = :organization and state = 'open'")
     await end_the_period(tenant)
     await agent_runs(pipeline, exchange).run(tenant.caller, TRIAGE, "Hello", None)

@@ -31,6 +31,7 @@ from tests.invocations.provider_answers import (
     text_in,
     whole,
 )
+from tests.waiting import PATIENCE_SECONDS, happens
 
 CHAT, MESSAGES, RESPONSES = Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES
 BODIES: dict[Dialect, dict[str, Any]] = {
@@ -443,7 +444,7 @@ async def test_a_stream_is_counted_by_its_bytes_until_the_provider_tells(
             if len(received) >= len("".join(PIECES[:6])):
                 break
     assert usage.cost_micros == usage.input_tokens + 2 * len(received)
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 # Streams that end as they should not
@@ -491,14 +492,14 @@ async def test_a_model_that_does_not_stop_is_cut(model: ModelServer, exchange: E
     model.answer = sending(*streamed(CHAT, ["word " * 1000] * 20), then="hang")
     with pytest.raises(TargetUnavailable, match="more than it was asked for"):
         await read(upstreams_of(exchange, model.deployment()), a_request(stream=True, most=100))
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 async def test_a_model_that_says_nothing_after_its_end_is_not_waited_for(
     model: ModelServer, exchange: Exchange
 ) -> None:
     model.answer = sending(*streamed(CHAT, PIECES), then="hang")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         events = await read(upstreams_of(exchange, model.deployment()), a_request(stream=True))
     assert texts(CHAT, events) == ANSWER
 
@@ -625,7 +626,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end(model: ModelServer, 
     model.answer = flood
     with pytest.raises(TargetUnavailable, match="too large"):
         await complete(exchange, model.deployment(), a_request(), timeout_seconds=60)
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 async def test_a_caller_that_goes_away_ends_the_providers_work(model: ModelServer, exchange: Exchange) -> None:
@@ -637,10 +638,10 @@ async def test_a_caller_that_goes_away_ends_the_providers_work(model: ModelServe
 
     model.answer = answer
     task = asyncio.create_task(complete(exchange, model.deployment(), a_request()))
-    await asyncio.wait_for(reached.wait(), 5)
+    await happens(reached)
     task.cancel()
     await asyncio.wait([task])
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 async def test_a_stream_that_stalls_is_given_up(model: ModelServer, exchange: Exchange) -> None:
@@ -648,7 +649,7 @@ async def test_a_stream_that_stalls_is_given_up(model: ModelServer, exchange: Ex
     deployment = model.deployment(stream_timeout_seconds=0.2)
     with pytest.raises(TargetTimeout):
         await read(upstreams_of(exchange, deployment), a_request(stream=True))
-    await asyncio.wait_for(model.disconnected.wait(), 5)
+    await happens(model.disconnected)
 
 
 # Connections, usage of streams, embeddings

@@ -9,6 +9,7 @@ import pytest
 
 from bailiwick.kernel.batcher import Batcher
 from bailiwick.kernel.errors import Unavailable
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Written:
@@ -60,7 +61,7 @@ async def test_one_alone_does_not_wait() -> None:
     written = Written()
     batcher = Batcher(written.flush, patience=1_000_000)
     for number in range(3):
-        assert await asyncio.wait_for(batcher.put(number), 5) == number * 2
+        assert await asyncio.wait_for(batcher.put(number), PATIENCE_SECONDS) == number * 2
     await batcher.close()
 
 
@@ -100,5 +101,5 @@ async def test_closing_writes_what_is_waiting_and_takes_nothing_more() -> None:
 
 async def test_idle_returns_at_once_when_nothing_was_ever_written() -> None:
     batcher = Batcher(Written().flush)
-    await asyncio.wait_for(batcher.idle(), 5)
+    await asyncio.wait_for(batcher.idle(), PATIENCE_SECONDS)
     await batcher.close()

@@ -21,9 +21,9 @@ from tests.api.clients.flavours import all_of, settled
 from tests.api.clients.provider_bodies import check_request
 from tests.api.conftest import Rows
 from tests.api.gateways import Gateway, running_gateway
-from tests.api.model_servers import until
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
+from tests.waiting import until
 
 _SPARE = 150
 CLIENTS = ["sync", "async"]
@@ -109,13 +109,13 @@ def rows(gateway: Gateway) -> Iterator[Rows]:
 
 def openai_of(base_url: str, key: str, flavour: str, **more: Any) -> Any:
     """OpenAI's client; it tries nothing twice unless it is told to."""
-    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 8.0, **more}
+    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 30.0, **more}
     return OpenAI(**given) if flavour == "sync" else AsyncOpenAI(**given)
 
 
 def anthropic_of(base_url: str, key: str, flavour: str, **more: Any) -> Any:
     """Anthropic's."""
-    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 8.0, **more}
+    given = {"base_url": base_url, "api_key": key, "max_retries": 0, "timeout": 30.0, **more}
     return Anthropic(**given) if flavour == "sync" else AsyncAnthropic(**given)
 
 

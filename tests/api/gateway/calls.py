@@ -7,7 +7,7 @@ from typing import Any
 from bailiwick.kernel.ids import Prefix, decode
 from tests.api.accounts import Account
 from tests.api.conftest import Rows
-from tests.api.model_servers import until
+from tests.waiting import until
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 SECRET = "AKIAIOSFODNN7EXAMPLQ"

@@ -23,12 +23,12 @@ from tests.api.model_servers import (
     message_answer,
     model_server,
     response_answer,
-    until,
     write_models,
 )
 from tests.api.servers import running_server
 from tests.invocations.conftest import ModelServer
 from tests.invocations.test_streams import LONG, openai_events, sent
+from tests.waiting import until
 
 
 class Cached:
@@ -86,7 +86,7 @@ def test_an_answer_is_repeated_by_every_process_for_nothing(cached: Cached, mode
     # Members in another order, and what is meant for us, make no other request.
     again = {"messages": chat()["messages"], "max_cost_usd": 0.9, "model": "fast"}
     for body in [chat(), again] * 4:  # each opens a connection of its own, to either process
-        with httpx.Client(base_url=cached.gateway.server.base_url) as client:
+        with httpx.Client(base_url=cached.gateway.server.base_url, timeout=30) as client:
             got = client.post(CHAT, headers=cached.headers, json=body)
         assert (verdict(got), got.content) == ("hit", first.content)
         row = last(cached.rows, cached.account)

@@ -13,8 +13,9 @@ from tests.api.accounts import Account, bearer
 from tests.api.conftest import Rows
 from tests.api.gateway.calls import KEY, SECRET, books_are_right, last
 from tests.api.gateways import Gateway
-from tests.api.model_servers import answer, until
+from tests.api.model_servers import answer
 from tests.invocations.conftest import ModelServer
+from tests.waiting import until
 
 EMBEDDINGS = "/v1/embeddings"
 

@@ -24,11 +24,11 @@ from tests.api.model_servers import (
     events_of,
     message_answer,
     response_answer,
-    until,
     write_models,
 )
 from tests.invocations.conftest import ModelServer
 from tests.invocations.test_streams import LONG, anthropic_events, endless, openai_events, sent
+from tests.waiting import PATIENCE_SECONDS, until, until_async
 
 
 @pytest.fixture(scope="module")
@@ -426,15 +426,27 @@ def test_an_answer_that_may_not_go_out_is_withheld(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_caller_who_leaves_is_settled_and_the_model_stopped(
+async def test_a_caller_who_leaves_is_settled_and_the_model_stopped(
     gateway: Gateway, model: ModelServer, account: Account, rows: Rows, stream: bool
 ) -> None:
     model.answer = endless(*(openai_events(LONG)[:31] if stream else []))
-    with (
-        httpx.Client(base_url=gateway.server.base_url, timeout=0.7) as impatient,
-        pytest.raises(httpx.TimeoutException),
-    ):
-        impatient.post(CHAT, headers=bearer(account.virtual_key), json=chat(stream=stream))
+    has_begun = asyncio.Event()
+
+    async def read() -> None:
+        body = chat(stream=stream)
+        async with leaving.stream("POST", CHAT, headers=bearer(account.virtual_key), json=body) as answer:
+            async for _ in answer.aiter_raw():
+                has_begun.set()
+
+    async def is_under_way() -> bool:
+        return has_begun.is_set() if stream else len(model.requests) == 1
+
+    async with httpx.AsyncClient(base_url=gateway.server.base_url, timeout=PATIENCE_SECONDS) as leaving:
+        reading = asyncio.create_task(read())
+        await until_async(is_under_way)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
     row = last(rows, account)
     assert (row["status"], row["error_code"]) == ("cancelled", "CANCELLED")
     until(model.disconnected.is_set)

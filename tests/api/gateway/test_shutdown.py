@@ -14,8 +14,9 @@ from tests.api.accounts import bearer, sign_up
 from tests.api.conftest import Rows
 from tests.api.gateway.calls import CHAT, MESSAGES, books_are_right, chat
 from tests.api.gateways import running_gateway
-from tests.api.model_servers import until, write_models
+from tests.api.model_servers import write_models
 from tests.invocations.test_streams import LONG, endless, openai_events
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 def test_calls_that_outlast_the_stop_are_told_so_and_settled(
@@ -27,27 +28,34 @@ def test_calls_that_outlast_the_stop_are_told_so_and_settled(
         account = sign_up(gateway.client)
         gateway.model.answer = endless(*openai_events(LONG)[:31])
 
-        def streamed(path: str, body: dict[str, Any]) -> list[str]:
+        of_chat, of_message = list[str](), list[str]()
+
+        def streamed(path: str, body: dict[str, Any], lines: list[str]) -> None:
             with httpx.stream(
                 "POST", f"{gateway.server.base_url}{path}", headers=bearer(account.virtual_key), json=body, timeout=30
             ) as answer:
                 assert answer.status_code == 200
-                return [line for line in answer.iter_lines() if line]
+                for line in filter(None, answer.iter_lines()):
+                    lines.append(line)
+
+        def have_begun() -> bool:
+            return all(any("Sentence" in line for line in lines) for lines in (of_chat, of_message))
 
         def whole() -> httpx.Response:
             url = f"{gateway.server.base_url}{CHAT}"
             return httpx.post(url, headers=bearer(account.virtual_key), json=chat(), timeout=30)
 
         with ThreadPoolExecutor() as threads:
-            a_chat = threads.submit(streamed, CHAT, chat(stream=True))
-            a_message = threads.submit(streamed, MESSAGES, chat(stream=True, max_tokens=1000))
+            a_chat = threads.submit(streamed, CHAT, chat(stream=True), of_chat)
+            a_message = threads.submit(streamed, MESSAGES, chat(stream=True, max_tokens=1000), of_message)
             an_answer = threads.submit(whole)
-            until(lambda: len(gateway.model.requests) == 3)
+            until(lambda: len(gateway.model.requests) == 3 and have_begun())
             gateway.server.process.send_signal(signal.SIGTERM)
-            of_chat, of_message, answer = a_chat.result(30), a_message.result(30), an_answer.result(30)
-        assert gateway.server.process.wait(30) == 0
+            a_chat.result(PATIENCE_SECONDS)
+            a_message.result(PATIENCE_SECONDS)
+            answer = an_answer.result(PATIENCE_SECONDS)
+        assert gateway.server.process.wait(PATIENCE_SECONDS) == 0
 
-        assert any("Sentence" in line for line in of_chat)
         error = json.loads(of_chat[-1].removeprefix("data: "))["error"]
         assert "stopping" in error["message"]
         assert of_message[-2] == "event: error"
