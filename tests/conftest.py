@@ -82,7 +82,7 @@ def drop(server_url: str, url: str) -> None:
     name = urlsplit(url).path.lstrip("/")
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(f'alter database "{name}" allow_connections false'.encode())
-        admin.execute(f'drop database if exists "{name}" with (force)'.encode())
+        admin.execute(f'drop database "{name}" with (force)'.encode())
 
 
 @pytest.fixture

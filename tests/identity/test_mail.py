@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from email.message import Message
 from pathlib import Path
@@ -16,6 +15,7 @@ from aiosmtpd.smtp import SMTP
 from bailiwick import identity
 from bailiwick.kernel.database import Database
 from bailiwick.settings import Settings
+from tests.api.servers import kept_port
 
 
 class Mailbox(MessageHandler):
@@ -32,11 +32,9 @@ class Mailbox(MessageHandler):
 class MailServer:
     """A mail server on this loop, which can go away and come back at the same port."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         self.mailbox = Mailbox()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = port
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -53,10 +51,11 @@ class MailServer:
 
 @pytest.fixture
 async def mail_server() -> AsyncIterator[MailServer]:
-    server = MailServer()
-    await server.start()
-    yield server
-    await server.stop()
+    with kept_port() as port:
+        server = MailServer(port)
+        await server.start()
+        yield server
+        await server.stop()
 
 
 async def _sign_up() -> None:

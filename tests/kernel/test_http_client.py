@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bailiwick.kernel.http_client import Answer, BrokenOff, HttpClient, NotConnected
+from tests.api.servers import kept_port
+from tests.waiting import PATIENCE_SECONDS, happens
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -75,9 +77,14 @@ async def client() -> AsyncIterator[HttpClient]:
     await client.close()
 
 
-async def post(client: HttpClient, server: Server, *, body: bytes = b"{}", seconds: float = 5) -> Answer:
-    url = f"http://127.0.0.1:{server.port}/v1/chat?a=b"
-    return await client.post(url, {"x-a": "1"}, body, timeout_seconds=seconds, connect_seconds=2)
+async def post_to(
+    client: HttpClient, url: str, *, a: str = "1", body: bytes = b"", seconds: float = PATIENCE_SECONDS
+) -> Answer:
+    return await client.post(url, {"x-a": a}, body, timeout_seconds=seconds, connect_seconds=PATIENCE_SECONDS)
+
+
+async def post(client: HttpClient, server: Server, *, body: bytes = b"{}", seconds: float = PATIENCE_SECONDS) -> Answer:
+    return await post_to(client, f"http://127.0.0.1:{server.port}/v1/chat?a=b", body=body, seconds=seconds)
 
 
 async def read(answer: Answer) -> bytes:
@@ -188,9 +195,9 @@ async def test_a_second_answer_is_nobodys(client: HttpClient, server: Server) ->
 
 
 async def test_an_answer_that_was_not_asked_for_is_nobodys(client: HttpClient, server: Server) -> None:
-    server.scripts = [[_OK, 0.05, b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged", 0.05], [_OK]]
+    server.scripts = [[_OK, 0.05, b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"], [_OK]]
     assert await read(await post(client, server)) == b"ok"
-    await asyncio.sleep(0.1)
+    await happens(server.closed)
     assert await read(await post(client, server)) == b"ok"
     assert server.connections == 2
 
@@ -198,23 +205,25 @@ async def test_an_answer_that_was_not_asked_for_is_nobodys(client: HttpClient, s
 async def test_a_connection_that_the_server_closed_is_not_used(client: HttpClient, server: Server) -> None:
     server.scripts = [[_OK, None], [_OK]]
     assert await read(await post(client, server)) == b"ok"
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while client.opened:  # noqa: ASYNC110 - that it has seen the end of its connection it tells nobody
+            await asyncio.sleep(0)
     assert await read(await post(client, server)) == b"ok"
 
 
 async def test_silence_ends_at_the_deadline(client: HttpClient, server: Server) -> None:
     with pytest.raises(TimeoutError):
-        await post(client, server, seconds=0.1)
-    await asyncio.wait_for(server.closed.wait(), 5)
+        await post(client, server, seconds=0.3)
+    await happens(server.closed)
 
 
 async def test_the_deadline_bounds_the_reading_too(client: HttpClient, server: Server) -> None:
     server.scripts = [[b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab"]]
-    answer = await post(client, server, seconds=0.2)
+    answer = await post(client, server, seconds=1)
     assert await answer.readany() == b"ab"
     with pytest.raises(TimeoutError):
         await answer.readany()
-    await asyncio.wait_for(server.closed.wait(), 5)
+    await happens(server.closed)
 
 
 async def test_giving_up_hangs_up(client: HttpClient, server: Server) -> None:
@@ -223,20 +232,20 @@ async def test_giving_up_hangs_up(client: HttpClient, server: Server) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await asyncio.wait_for(server.closed.wait(), 5)
+    await happens(server.closed)
 
 
 async def test_closing_an_answer_hangs_up(client: HttpClient, server: Server) -> None:
     server.scripts = [[b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab"]]
     answer = await post(client, server)
     answer.close()
-    await asyncio.wait_for(server.closed.wait(), 5)
+    await happens(server.closed)
 
 
 async def test_a_server_waits_for_a_slow_reader(client: HttpClient, server: Server) -> None:
     size = 64 * 1024 * 1024
     server.scripts = [[f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode(), b"a" * size], [_OK]]
-    answer = await post(client, server, seconds=60)
+    answer = await post(client, server)
     await asyncio.sleep(0.3)
     assert 0 < len(await answer.readany()) < 8 * 1024 * 1024
     while piece := await answer.readany():
@@ -250,21 +259,18 @@ async def test_a_server_waits_for_a_slow_reader(client: HttpClient, server: Serv
 async def test_a_field_cannot_bring_another(client: HttpClient, server: Server, value: str) -> None:
     url = f"http://127.0.0.1:{server.port}/"
     with pytest.raises(ValueError, match=r"."):
-        await client.post(url, {"x-a": value}, b"", timeout_seconds=5, connect_seconds=2)
+        await post_to(client, url, a=value)
     assert not server.requests
 
 
 async def test_where_nobody_listens_nothing_is_sent(client: HttpClient) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with pytest.raises(NotConnected):
-        await client.post(f"http://127.0.0.1:{port}/", {}, b"", timeout_seconds=5, connect_seconds=2)
+    with kept_port() as port, pytest.raises(NotConnected):
+        await post_to(client, f"http://127.0.0.1:{port}/")
 
 
 async def test_a_name_that_does_not_exist_is_told(client: HttpClient) -> None:
     with pytest.raises(NotConnected):
-        await client.post("http://nowhere.invalid/", {}, b"", timeout_seconds=5, connect_seconds=2)
+        await post_to(client, "http://nowhere.invalid/")
 
 
 def _certificate(folder: Path, name: str) -> tuple[Path, Path]:
@@ -304,11 +310,11 @@ async def test_a_certificate_is_checked(tmp_path: Path, name: str, is_trusted: b
     try:
         if is_answered:
             for _ in range(2):
-                assert await read(await client.post(url, {}, b"", timeout_seconds=5, connect_seconds=2)) == b"ok"
+                assert await read(await post_to(client, url)) == b"ok"
             assert server.connections == 1
         else:
             with pytest.raises(NotConnected):
-                await client.post(url, {}, b"", timeout_seconds=5, connect_seconds=2)
+                await post_to(client, url)
             assert not server.requests
     finally:
         await client.close()
