@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,15 +222,22 @@ def test_every_refused_log_in_looks_alike(client: httpx.Client, account: Account
     assert len({answer.text for answer in answers}) == 1
 
 
+def until_limited(answers: Sequence[httpx.Response]) -> tuple[int, httpx.Response]:
+    """How many came before the first that says that there were too many, and that one. The count begins anew with each
+    minute of the clock, so it need not be the last."""
+    return next((place, answer) for place, answer in enumerate(answers) if answer.status_code == 429)
+
+
 def test_log_ins_are_counted_by_address(client: httpx.Client) -> None:
     email = new_email()
     answers = [
         client.post("/api/v1/auth/login", json={"email": spelled, "password": "wrong password"})
         for spelled in [email, email.upper()] * 12
     ]
+    refused_as_usual, limited = until_limited(answers)
+    assert refused_as_usual >= 10
     assert answers[0].status_code == 401
-    limited = answers[-1]
-    assert (limited.status_code, limited.json()["code"]) == (429, "RATE_LIMITED")
+    assert limited.json()["code"] == "RATE_LIMITED"
     assert 1 <= int(limited.headers["retry-after"]) <= 60
 
 
@@ -437,12 +445,13 @@ def test_verification_mails_are_counted_before_anything_else(client: httpx.Clien
     email = new_email()
     answers = [
         client.post("/api/v1/auth/resend-verification", json={"email": spelled})
-        for spelled in [email, email.upper()] * 3
+        for spelled in [email, email.upper()] * 4
     ]
     assert answers[0].status_code == 404
     assert answers[0].json()["code"] == "USER_NOT_FOUND"
-    limited = answers[-1]
-    assert (limited.status_code, limited.json()["code"]) == (429, "RATE_LIMITED")
+    answered_as_usual, limited = until_limited(answers)
+    assert answered_as_usual >= 2
+    assert limited.json()["code"] == "RATE_LIMITED"
     assert 1 <= int(limited.headers["retry-after"]) <= 60
     assert client.post("/api/v1/auth/resend-verification", json={"email": "nobody"}).status_code == 400
 
