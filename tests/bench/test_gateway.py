@@ -32,7 +32,7 @@ async def test_the_stub_answers_each_scenario_to_its_end(scenario: Scenario, tmp
             requests=rendered,
             port=stub.port,
             connections=2,
-            seconds=5,
+            seconds=60,
             maximum_requests=40,
             streaming=scenario.streams,
             ending=scenario.ending,
@@ -57,7 +57,7 @@ async def test_a_short_run_measures_everything(server_url: str, template_databas
     options = GatewayOptions(
         connections=(1, 2),
         workers=(1,),
-        seconds=0.2,
+        seconds=0.4,
         rounds=1,
         with_peers=False,
         soak=60,

@@ -51,7 +51,7 @@ async def load(
             requests=tuple(render_request("GET", path, port=port) for path in paths or ("/",)),
             port=port,
             connections=connections,
-            seconds=5,
+            seconds=60,
             warmup_seconds=0.0001,
             maximum_requests=requests,
             streaming=streaming,

@@ -28,7 +28,7 @@ async def test_nginx_passes_calls_to_the_stub_and_ends_with_its_block(tmp_path: 
         pytest.skip(str(reason))
     async with peers.stub_model(tmp_path) as stub, peers.nginx(tmp_path / "nginx", upstream_port=stub.port) as nginx:
         request = render_request("POST", "/v1/chat/completions", port=nginx.port, body={"model": "m", "messages": []})
-        plan = LoadPlan(requests=(request,), port=nginx.port, connections=4, seconds=5, maximum_requests=40)
+        plan = LoadPlan(requests=(request,), port=nginx.port, connections=4, seconds=60, maximum_requests=40)
         result = await run_load(plan)
         assert result.failed == 0
         assert result.successful >= 40

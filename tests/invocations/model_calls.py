@@ -25,7 +25,7 @@ from tests.invocations.conftest import Tenant
 _breakers: WeakKeyDictionary[Exchange, CircuitBreaker] = WeakKeyDictionary()
 
 
-def upstreams_of(exchange: Exchange, *deployments: Deployment, timeout_seconds: float = 10) -> Upstreams:
+def upstreams_of(exchange: Exchange, *deployments: Deployment, timeout_seconds: float = 30) -> Upstreams:
     """Upstreams that know these deployments."""
     models: dict[str, list[Deployment]] = {}
     for deployment in deployments:
@@ -46,7 +46,7 @@ def model_call(
     *,
     dialect: Dialect = Dialect.CHAT,
     policy: InspectionPolicy = HOSTED,
-    timeout_seconds: float = 10,
+    timeout_seconds: float = 30,
     **more: Any,
 ) -> StreamCall:
     """A call of `deployment` that is charged to the tenant's account of runs."""

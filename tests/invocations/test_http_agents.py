@@ -41,7 +41,7 @@ def an_agent(
     *,
     url: str = "",
     price_micros: int = 500,
-    timeout_seconds: float = 5,
+    timeout_seconds: float = 30,
     headers: Mapping[str, str] | None = None,
 ) -> HttpAgentTarget:
     return HttpAgentTarget(

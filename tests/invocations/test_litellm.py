@@ -45,7 +45,7 @@ def upstreams(model: ModelServer, exchange: Exchange) -> Upstreams:
         provider="cerebras", model="llama3.1-8b", protocol="litellm", stream_timeout_seconds=0.5
     )
     breaker = CircuitBreaker(failures=3, cooldown_seconds=60)
-    router = Router(ModelList({"fast": [deployment]}), breaker, Policy(attempts=2, timeout_seconds=5))
+    router = Router(ModelList({"fast": [deployment]}), breaker, Policy(attempts=2, timeout_seconds=60))
     return Upstreams(router, HttpWire(exchange), LiteLlmWire())
 
 

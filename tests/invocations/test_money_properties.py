@@ -228,7 +228,7 @@ async def sweep_until_nothing_is_held(world: World) -> int:
 
 
 async def test_processes_killed_in_the_middle_leak_nothing(db: Database, database_url: str) -> None:
-    world = await make_world([8_000], [100_000, 100_000])
+    world = await make_world([80_000], [100_000, 100_000])
     workers = await asyncio.gather(*(start_worker("work", database_url, world) for _ in range(2)))
     for worker in workers:
         go(worker)
@@ -245,7 +245,7 @@ async def test_processes_killed_in_the_middle_leak_nothing(db: Database, databas
             assert hold.state in ("posted", "voided")
             assert hold.posted_amount == cost
     wallets, _, sink = await world.amounts()
-    assert wallets[0][0] + sink == 8_000
+    assert wallets[0][0] + sink == 80_000
     assert wallets[0][0] >= 0
     assert sink >= sum(told.values())
 

@@ -33,7 +33,7 @@ GRANTED = 50_000_000
 
 
 def chat(
-    tenant: Tenant, deployment: Deployment, exchange: Exchange, text: str = "Hello", *, timeout_seconds: float = 5
+    tenant: Tenant, deployment: Deployment, exchange: Exchange, text: str = "Hello", *, timeout_seconds: float = 30
 ) -> StreamCall:
     return model_call(tenant, deployment, exchange, chat_body(text), timeout_seconds=timeout_seconds)
 

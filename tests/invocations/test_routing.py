@@ -66,7 +66,7 @@ class Routed:
         routing: Routing | None = None,
         *,
         attempts: int = 1,
-        timeout_seconds: float = 5,
+        timeout_seconds: float = 30,
         first_token_seconds: float = 5,
     ) -> None:
         models: dict[str, list[Deployment]] = {}
@@ -445,7 +445,7 @@ async def test_the_hold_is_for_the_dearest_of_the_chain(model: ModelServer, exch
 async def test_all_attempts_share_one_time(model: ModelServer, exchange: Exchange) -> None:
     model.answer = hanging
     places = [place(model, "a"), place(model, "b"), place(model, "c", name="other")]
-    routed = Routed(exchange, places, Routing(fallbacks={"fast": ["other"]}), attempts=3, timeout_seconds=0.3)
+    routed = Routed(exchange, places, Routing(fallbacks={"fast": ["other"]}), attempts=3, timeout_seconds=1)
     async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(TargetTimeout):
             await routed.ask()
@@ -461,7 +461,7 @@ async def test_a_deployment_with_less_time_of_its_own_gives_way(model: ModelServ
 async def test_a_stream_that_does_not_begin_is_begun_elsewhere(model: ModelServer, exchange: Exchange) -> None:
     by_place(model, a=hanging, b=sending(then="hang"), c=sending(*streamed(CHAT, ["Hi."])))
     places = [place(model, "a"), place(model, "b", name="silent"), place(model, "c", name="good")]
-    routed = Routed(exchange, places, Routing(fallbacks={"fast": ["silent", "good"]}), first_token_seconds=0.3)
+    routed = Routed(exchange, places, Routing(fallbacks={"fast": ["silent", "good"]}), first_token_seconds=1)
     assert await routed.stream() == 5
     assert asked(model) == ["a", "b", "c"]
 

@@ -43,7 +43,7 @@ Send = Callable[[bytes], Awaitable[None]]
 
 
 def stream_call(
-    tenant: Tenant, deployment: Deployment, exchange: Exchange, text: str = PROMPT, *, timeout_seconds: float = 10
+    tenant: Tenant, deployment: Deployment, exchange: Exchange, text: str = PROMPT, *, timeout_seconds: float = 30
 ) -> StreamCall:
     return model_call(tenant, deployment, exchange, chat_body(text), timeout_seconds=timeout_seconds)
 
@@ -377,7 +377,7 @@ async def test_a_stream_that_stalls_is_given_up(
 ) -> None:
     model.answer = endless(*openai_events(LONG)[:21])
     with pytest.raises(TargetTimeout):
-        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=0.5)), [])
+        await read(pipeline.stream(stream_call(tenant, model.deployment(), exchange, timeout_seconds=1)), [])
     await happens(model.disconnected)
     assert await assert_settled(tenant, "failed", error_code="MODEL_UNAVAILABLE") > 0
 

@@ -58,7 +58,7 @@ def agent_runs(
     return AgentRuns(
         pipeline=pipeline,
         terms=terms or TermsCache(),
-        upstreams=upstreams_of(exchange, *deployments, timeout_seconds=5),
+        upstreams=upstreams_of(exchange, *deployments, timeout_seconds=60),
         model=deployments[0].name if deployments else None,
         price_micros=PRICE,
     )

@@ -646,7 +646,7 @@ async def test_a_caller_that_goes_away_ends_the_providers_work(model: ModelServe
 
 async def test_a_stream_that_stalls_is_given_up(model: ModelServer, exchange: Exchange) -> None:
     model.answer = sending(*streamed(CHAT, PIECES)[:4], then="hang")
-    deployment = model.deployment(stream_timeout_seconds=0.2)
+    deployment = model.deployment(stream_timeout_seconds=1)
     with pytest.raises(TargetTimeout):
         await read(upstreams_of(exchange, deployment), a_request(stream=True))
     await happens(model.disconnected)

@@ -41,7 +41,7 @@ async def address(proxy: Proxy) -> AsyncIterator[str]:
 
 
 async def post(outbound: Outbound, url: str) -> StreamedAnswer:
-    return await outbound.post(url, headers={"x-a": "1"}, body=b"hello", timeout_seconds=5, connect_seconds=2)
+    return await outbound.post(url, headers={"x-a": "1"}, body=b"hello", timeout_seconds=60, connect_seconds=60)
 
 
 @pytest.mark.parametrize("is_proxied", [True, False])
