@@ -19,6 +19,7 @@ from hypothesis import settings as hypothesis_settings
 
 from bailiwick.kernel import database, embedded, migrate, runtime
 from bailiwick.settings import Settings
+from tests.waiting import until
 
 # Neither how fast the machine is nor luck may decide: what is made up is the same in every run. To look for what no run
 # has seen yet: `pytest --hypothesis-profile explore`.
@@ -69,20 +70,33 @@ def template_database(server_url: str, tmp_path_factory: pytest.TempPathFactory)
     return name
 
 
+def _once_unused(admin: psycopg.Connection, statement: str) -> None:
+    """Runs what needs a database that nobody is connected to. PostgreSQL waits for connections that are ending, but for
+    five seconds only."""
+
+    def is_done() -> bool:
+        try:
+            admin.execute(statement.encode())
+        except psycopg.errors.ObjectInUse:
+            return False
+        return True
+
+    until(is_done)
+
+
 def clone(server_url: str, template: str) -> str:
     """The URL of a new database that equals the template."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f'create database "{name}" template "{template}"'.encode())
+        _once_unused(admin, f'create database "{name}" template "{template}"')
     return with_database(server_url, name)
 
 
 def drop(server_url: str, url: str) -> None:
-    """Drops a clone, whoever is still connected or would connect again as soon as it is thrown out."""
+    """Drops a clone, whoever is still connected."""
     name = urlsplit(url).path.lstrip("/")
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f'alter database "{name}" allow_connections false'.encode())
-        admin.execute(f'drop database "{name}" with (force)'.encode())
+        _once_unused(admin, f'drop database if exists "{name}" with (force)')
 
 
 @pytest.fixture
