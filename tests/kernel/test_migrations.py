@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, LiteralString
@@ -102,14 +103,20 @@ union all select 'policy', polrelid::regclass::text, polname, pg_get_expr(polqua
   from pg_policy
 union all select 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), ''
   from pg_trigger where not tgisinternal
-order by 1, 2, 3
 """
+_OF_A_MONTH = re.compile(r"_y\d{4}m\d\d")
+
+
+def _shape(url: str) -> set[tuple[str, ...]]:
+    """All that migrations make. A month's partitions look like any other's: in which months there are some is a matter
+    of when the database was made."""
+    return {tuple(_OF_A_MONTH.sub("_of_a_month", str(value)) for value in row) for row in _rows(url, _SHAPE)}
 
 
 def test_migrating_again_changes_nothing(database_url: str) -> None:
-    before = _rows(database_url, _SHAPE)
+    before = _shape(database_url)
     migrate.migrate(database_url)
-    assert _rows(database_url, _SHAPE) == before
+    assert _shape(database_url) == before
 
 
 def test_two_processes_may_migrate_at_once(server_url: str, migrated: str) -> None:
@@ -124,7 +131,7 @@ def test_two_processes_may_migrate_at_once(server_url: str, migrated: str) -> No
         for process in processes:
             process.join(150)
         assert [process.exitcode for process in processes] == [0, 0]
-        assert _rows(url, _SHAPE) == _rows(migrated, _SHAPE)
+        assert _shape(url) == _shape(migrated)
     finally:
         drop(server_url, url)
 
