@@ -8,6 +8,7 @@ import random
 import sys
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from structlog.testing import capture_logs
 
 from bailiwick import audit, ledger
 from bailiwick.invocations import sweep
-from bailiwick.invocations.batches import write
+from bailiwick.invocations.batches import Item, write
 from bailiwick.invocations.errors import AllowanceExhausted, HoldExpired
 from bailiwick.invocations.requests import Admission, Admitted, Status
 from bailiwick.kernel.database import Database, tenant_transaction
@@ -28,6 +29,7 @@ from tests.invocations.money import LEASE_SECONDS, a_lane, a_settlement, an_admi
 from tests.invocations.money_worker import AMOUNT, CALLERS
 from tests.ledger.model import Model
 from tests.ledger.world import WITH_REAL_BOOKS, World, make_world
+from tests.waiting import until_async
 
 NO_GRACE = timedelta(0)
 
@@ -266,7 +268,41 @@ async def test_lanes_that_mix_payers_and_ends_never_wait_for_each_other(db: Data
         await asyncio.gather(*(caller(number) for number in range(6)))
     for lane in lanes:
         await lane.close()
-    assert [entry["event"] for entry in logs] == []  # a lane tells of every conflict
+    assert logs == []  # a lane tells of every conflict
+    await assert_books_are_right(world)
+
+
+async def test_one_that_settles_and_then_admits_elsewhere_waits_in_no_circle(db: Database, database_url: str) -> None:
+    """Two payers share budgets; one settles in the second and admits in the first, the other admits in both."""
+    world = await make_world([100, 100], [1_000, 10])
+    first, second = sorted((0, 1), key=lambda place: world.budgets[place])
+    settled_item = item_of(world, 1, budgets=(second,))
+    assert await admitted(db, [settled_item]) == [True]
+    batches: tuple[list[Item], ...] = (
+        [item_of(world, 1, wallet=1, budgets=(first, second))],
+        [a_settlement(settled_item, Status.COMPLETED, 1), item_of(world, 1, budgets=(first,))],
+    )
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    async with (
+        await psycopg.AsyncConnection.connect(database_url, autocommit=True) as superuser,
+        await psycopg.AsyncConnection.connect(database_url) as holding,
+    ):
+
+        async def waits(number: int) -> bool:
+            (row,) = await (await superuser.execute(waiting)).fetchall()
+            return bool(row[0] == number)
+
+        await holding.execute("select 1 from budgets where id = %s for no key update", (world.budgets[first],))
+        connections = [await db.connect() for _ in batches]
+        writing = []
+        for number, (connection, batch) in enumerate(zip(connections, batches, strict=True), 1):
+            writing.append(asyncio.create_task(write(connection, batch, lease_seconds=LEASE_SECONDS)))
+            await until_async(partial(waits, number))
+        await holding.rollback()
+        told = await asyncio.gather(*writing)
+    for connection in connections:
+        await connection.close()
+    assert [[type(answer) for answer in answers] for answers in told] == [[Admitted], [type(None), Admitted]]
     await assert_books_are_right(world)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import asyncpg
 
@@ -58,12 +59,15 @@ async def write(
 
 
 def _lock(statement: Statement, settlements: Sequence[Settlement], admissions: Sequence[Admission]) -> None:
-    """Locks what is settled and all accounts in one order, when several pay, before anything else: else two processes
-    that settle for one payer and then admit for another would wait for each other.
+    """Locks what is settled, all accounts and all budgets in one order before anything else, when several pay or what
+    is admitted counts in further budgets: else two processes that settle in one place and then admit in another would
+    wait for each other. Payers share budgets: an organization's runs and its model calls have accounts of their own.
     """
     settled = [item.admission for item in settlements]
     paying = {(item.organization_id, item.charge.account_id) for item in [*settled, *admissions]}
-    if len(paying) > 1:
+    counting = _budgets(settled)
+    further = _budgets(admissions) - counting
+    if len(paying) > 1 or further:
         paid = {(item.organization_id, item.charge.sink_account_id) for item in settled}
         account_organization_ids, account_ids = zip(*paying, *paid, strict=True)
         lock = statement.call(
@@ -74,3 +78,13 @@ def _lock(statement: Statement, settlements: Sequence[Settlement], admissions: S
             list(account_ids),
         )
         statement.select("locked", lock)
+    if further:
+        budget_organization_ids, budget_ids = zip(*counting, *further, strict=True)
+        lock = statement.call("ledger_lock_budgets", list(budget_organization_ids), list(budget_ids))
+        statement.select("locked_budgets", lock)
+
+
+def _budgets(admissions: Sequence[Admission]) -> set[tuple[UUID, UUID]]:
+    """Where they count: organization and budget. As a process keeps one object for each payer, few are looked at."""
+    charges = {(item.organization_id, id(item.charge)): item.charge for item in admissions}
+    return {(organization_id, one) for (organization_id, _), charge in charges.items() for one in charge.budget_ids}
