@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.api.accounts import Account, bearer, sign_up, sign_up_async
 from tests.api.conftest import Rows, contract_client_async
 from tests.api.servers import running_server
 from tests.billing.stubs import LiteLLMStub
+from tests.waiting import until
 
 TENANT = "/api/v1/provision/tenant"
 STATUS = f"{TENANT}/status"
@@ -44,10 +44,7 @@ def demote(client: httpx.Client, rows: Rows, account: Account, role: str) -> Non
     organization_id = decode(Prefix.ORGANIZATION, account.workspace_id)
     rows.run("update memberships set role = %s where organization_id = %s", role, organization_id)
     rows.run("select pg_notify('bailiwick', %s)", f"organization:{organization_id}")
-    for _ in range(200):
-        if client.post(TENANT, headers=account.headers, content=b"{").status_code == 403:
-            break
-        time.sleep(0.02)
+    until(lambda: client.post(TENANT, headers=account.headers, content=b"{").status_code == 403)
 
 
 def test_the_life_of_a_key(client: httpx.Client, account: Account) -> None:

@@ -13,6 +13,7 @@ from bailiwick.kernel.database import Database
 from bailiwick.logsources import create_source, list_sources
 from bailiwick.logsources.schedule import schedule
 from tests.logsources.organizations import new_caller
+from tests.waiting import until_async
 
 
 async def test_a_due_source_is_fetched_by_the_schedule(db: Database, database_url: str) -> None:
@@ -21,15 +22,14 @@ async def test_a_due_source_is_fetched_by_the_schedule(db: Database, database_ur
     await create_source(
         caller, source_type="gcp_cloud_audit", display_name="x", config={"projectId": "acme"}, secret_ref=None
     )
+
+    async def has_fetched() -> bool:
+        ticks = await DBOS.list_workflows_async(name="log_sources.fetch", status="SUCCESS")
+        return bool(ticks) and (await list_sources(caller))[0].fetch_error is not None
+
     await durable.start(database_url, [schedule(1)])
     try:
-        for _ in range(600):
-            ticks = await DBOS.list_workflows_async(name="log_sources.fetch", status="SUCCESS")
-            if ticks and (await list_sources(caller))[0].fetch_error is not None:
-                break
-            await asyncio.sleep(0.1)
-        else:
-            raise AssertionError("no tick came")
+        await until_async(has_fetched)
         assert await durable.forget_finished() == 0  # they are kept for a day
         assert await durable.forget_finished(older_than=timedelta(0)) >= 1
     finally:
