@@ -173,3 +173,10 @@ def by_place(model: ModelServer, **answers: Answer) -> None:
 def asked(model: ModelServer) -> list[str]:
     """The places that were asked, in turn."""
     return [path.split("/")[1] for path in model.paths]
+
+
+async def until_asked(model: ModelServer, calls: int = 1) -> None:
+    """Waits until so many requests have come."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(model.requests) < calls:  # noqa: ASYNC110 - the server counts, it does not tell
+            await asyncio.sleep(0.01)

@@ -22,6 +22,7 @@ from bailiwick.kernel.ids import Prefix, encode
 from bailiwick.kernel.notify import Listener
 from tests.invocations.conftest import ModelServer, Tenant, make_tenant
 from tests.invocations.model_calls import finish_reasons, read_events
+from tests.invocations.provider_answers import until_asked
 from tests.invocations.test_streams import (
     INPUT,
     LONG,
@@ -44,12 +45,6 @@ HEARD = f"engaged:0190c3a0-0000-7000-8000-000000000000:{EVERYTHING}"
 async def engage(tenant: Tenant, scope: Scope = Scope.ORGANIZATION, target: str | None = None) -> str:
     switch = await engage_for(tenant.organization_id, scope=scope, target=target, reason="runaway", actor="usr_1")
     return switch.public_id
-
-
-async def asked(model: ModelServer, calls: int = 1) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(model.requests) < calls:  # noqa: ASYNC110 - the server counts, it does not tell
-            await asyncio.sleep(0.01)
 
 
 async def test_a_stream_that_waits_for_its_model_is_cut(
@@ -108,12 +103,12 @@ async def test_a_caller_who_goes_away_as_it_is_cut_is_cancelled(
     model.answer = endless()
     call = stream_call(tenant, model.deployment(), exchange, timeout_seconds=60)
     running = asyncio.create_task(pipeline.invoke(call))
-    await asked(model)
+    await until_asked(model)
     pipeline.kill_switches.hear(HEARD)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    await assert_settled(tenant, "cancelled", error_code="CANCELLED")
+    assert await assert_settled(tenant, "cancelled", error_code="CANCELLED") == INPUT  # the model has it
 
 
 async def test_a_switch_is_known_to_admission_before_any_process_hears_of_it(
@@ -136,7 +131,7 @@ async def test_a_switch_that_was_engaged_while_nobody_listened_cuts_after_the_ga
     model.answer = endless()
     calls = [stream_call(one, model.deployment(), exchange, timeout_seconds=60) for one in (tenant, other)]
     running, others = (asyncio.create_task(pipeline.invoke(call)) for call in calls)
-    await asked(model, 2)
+    await until_asked(model, 2)
     await engage(tenant)
     pipeline.kill_switches.hear(None)
     with pytest.raises(KilledBySwitch):
@@ -198,7 +193,7 @@ async def test_a_key_is_stopped_with_those_attenuated_from_it(
         model.answer = endless()
         calls = [stream_call(one, model.deployment(), exchange, timeout_seconds=60) for one in (child, stranger)]
         running, others = (asyncio.create_task(pipeline.invoke(call)) for call in calls)
-        await asked(model, 2)
+        await until_asked(model, 2)
         await engage(tenant, Scope.KEY, encode(Prefix.VIRTUAL_KEY, parent.id))
         with pytest.raises(KilledBySwitch):
             await asyncio.wait_for(running, PATIENCE_SECONDS)
@@ -225,18 +220,18 @@ async def test_a_key_that_is_attenuated_as_its_parent_is_stopped_is_told_as_stop
     listener = Listener(db)
     listener.subscribe(TOPIC, told.append)
     listener.start()
-    await asyncio.wait_for(listener.ready.wait(), 10)
+    await happens(listener.ready)
     try:
         async with tenant_transaction(organization_id) as session:
             await identity.lock_family(session, organization_id, parent.id)
             child, _ = await identity.create_virtual_key(session, organization_id, parent_key_id=parent.id, **facts)
             engaging = asyncio.create_task(engage(tenant, Scope.KEY, encode(Prefix.VIRTUAL_KEY, parent.id)))
             async with system_transaction(CrossTenantUse.MAINTENANCE) as watching:
-                async with asyncio.timeout(10):  # until it waits for the child, or would have overlooked it
+                async with asyncio.timeout(PATIENCE_SECONDS):  # it waits for the child, or would have overlooked it
                     while not await watching.scalar(_WAITING) and not engaging.done():  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
         await engaging
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len([one for one in told if one is not None]) < 2:  # noqa: ASYNC110 - a notification wakes nobody
                 await asyncio.sleep(0.01)
         assert {one.rpartition(":")[2] for one in told if one is not None} == {str(parent.id), str(child.id)}

@@ -14,8 +14,9 @@ from bailiwick.invocations.dispatch.breaker import CircuitBreaker
 from bailiwick.invocations.dispatch.exchange import Exchange
 from bailiwick.invocations.dispatch.http_wire import HttpWire
 from bailiwick.invocations.dispatch.litellm_wire import LiteLlmWire, arguments
+from bailiwick.invocations.dispatch.model_requests import ModelRequest
 from bailiwick.invocations.dispatch.routing import Policy, Router
-from bailiwick.invocations.dispatch.upstreams import ModelRequest, Upstreams
+from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.dispatch.wire import Attempt
 from bailiwick.invocations.errors import ProviderRefused, TargetTimeout, TargetUnavailable
 from bailiwick.invocations.requests import Usage

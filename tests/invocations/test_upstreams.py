@@ -13,7 +13,8 @@ from aiohttp import web
 from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dialects import Dialect, InvalidBody, ServerEvent, Untranslatable, input_tokens_bound
 from bailiwick.invocations.dispatch.exchange import Exchange
-from bailiwick.invocations.dispatch.upstreams import ModelAnswer, ModelRequest, Upstreams
+from bailiwick.invocations.dispatch.model_requests import ModelRequest
+from bailiwick.invocations.dispatch.upstreams import ModelAnswer, Upstreams
 from bailiwick.invocations.errors import ProviderRefused, TargetTimeout, TargetUnavailable
 from bailiwick.invocations.requests import Usage
 from tests.invocations.conftest import ModelServer
@@ -29,6 +30,7 @@ from tests.invocations.provider_answers import (
     sending,
     streamed,
     text_in,
+    until_asked,
     whole,
 )
 from tests.waiting import PATIENCE_SECONDS, happens
@@ -65,6 +67,13 @@ async def read(
         async for some in answer:
             events += some
     return events
+
+
+async def give_up(calling: asyncio.Task[Any]) -> None:
+    """The caller leaves."""
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
 
 
 def texts(dialect: Dialect, events: list[ServerEvent]) -> str:
@@ -391,6 +400,52 @@ async def test_anthropics_fast_mode_and_region_have_their_prices(model: ModelSer
     await complete(exchange, deployment, a_request(MESSAGES, speed="fast", inference_geo="us"), usage)
     assert usage.cost_micros == 440
     assert model.requests[0]["speed"] == "fast"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_gives_up_while_the_provider_has_the_request_pays_for_its_input(
+    model: ModelServer, exchange: Exchange, stream: bool
+) -> None:
+    model.answer = hanging
+    usage = Usage()
+    deployment = speaking(model, CHAT, input_price=1e-6, output_price=2e-6)
+    request = a_request(stream=stream, service_tier="priority")
+    calling = asyncio.create_task(
+        read(upstreams_of(exchange, deployment), request, usage)
+        if stream
+        else complete(exchange, deployment, request, usage)
+    )
+    await until_asked(model)
+    await give_up(calling)
+    assert (usage.provider, usage.output_tokens, usage.is_estimate) == (deployment.provider, 0, True)
+    assert usage.cost_micros == math.ceil(usage.input_tokens * 2.5) > 0
+
+
+async def test_who_gives_up_on_embeddings_pays_for_them(model: ModelServer, exchange: Exchange) -> None:
+    model.answer = hanging
+    usage = Usage()
+    upstreams = upstreams_of(exchange, speaking(model, CHAT, input_price=1e-6, embeds=True))
+    calling = asyncio.create_task(upstreams.embed("fast", {"input": "Hello"}, usage, most_input_tokens=9))
+    await until_asked(model)
+    await give_up(calling)
+    assert (usage.input_tokens, usage.cost_micros) == (9, 9)
+
+
+async def test_who_gives_up_before_there_is_a_connection_pays_nothing(exchange: Exchange, model: ModelServer) -> None:
+    connected = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await asyncio.sleep(PATIENCE_SECONDS)
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        usage = Usage()
+        deployment = model.deployment(base_url=f"https://127.0.0.1:{port}")  # and nobody shakes hands
+        calling = asyncio.create_task(complete(exchange, deployment, a_request(), usage))
+        await happens(connected)
+        await give_up(calling)
+    assert usage == Usage()
 
 
 async def test_a_stream_that_breaks_off_is_charged_by_what_it_was_asked_for(

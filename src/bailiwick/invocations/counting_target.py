@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from bailiwick.invocations.dialects import Dialect, Position, with_texts
-from bailiwick.invocations.dispatch.upstreams import ModelRequest, Upstreams
+from bailiwick.invocations.dispatch.model_requests import ModelRequest
+from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.model_target import WholeAnswer
 from bailiwick.invocations.requests import InspectedText, Usage
 

@@ -19,7 +19,8 @@ from bailiwick.invocations.dialects import (
     with_response_texts,
     with_texts,
 )
-from bailiwick.invocations.dispatch.upstreams import ModelRequest, Upstreams
+from bailiwick.invocations.dispatch.model_requests import ModelRequest
+from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.relaying import inspected
 from bailiwick.invocations.requests import InspectedText, Usage
 

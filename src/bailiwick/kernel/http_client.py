@@ -316,10 +316,17 @@ class HttpClient:
         self._sweep: asyncio.TimerHandle | None = None
 
     async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_seconds: float, connect_seconds: float
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        timeout_seconds: float,
+        connect_seconds: float,
+        sent: Callable[[], None] | None = None,
     ) -> Answer:
         """Posts once; the answer once its head is there, its body unread. `timeout_seconds` bound the whole exchange,
-        reading included.
+        reading included. `sent` is called when there is a connection for the request.
 
         Raises UnusableUrl, ValueError for what is no header field, NotConnected when nothing was sent, BrokenOff and
         TimeoutError, and what `resolve` raises.
@@ -337,6 +344,8 @@ class HttpClient:
                 if self.loop.time() >= deadline:
                     raise
                 raise NotConnected("no connection in time") from None
+        if sent is not None:
+            sent()
         return await connection.post(head, body, deadline)
 
     def _kept(self, place: _Place) -> _Connection | None:

@@ -213,19 +213,29 @@ class Outbound:
         return self._session
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float, connect_seconds: float
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_seconds: float,
+        connect_seconds: float,
+        sent: Callable[[], None] | None = None,
     ) -> StreamedAnswer:
         """Posts once; the answer as soon as its head is there. `timeout_seconds` bound the whole exchange, reading
-        included. Redirects are not followed. Raises AddressRefused, NotConnected, BrokenOff and TimeoutError.
+        included. `sent` is called when the request is on its way, through a proxy before that is connected to.
+        Redirects are not followed. Raises AddressRefused, NotConnected, BrokenOff and TimeoutError.
         """
         self.check(url)
         try:
             if self._proxy is not None:
+                if sent is not None:
+                    sent()
                 return await self._post_by_proxy(url, headers, body, timeout_seconds, connect_seconds)
             if self._client is None:
                 self._client = HttpClient(self._resolve)
             return await self._client.post(
-                url, headers, body, timeout_seconds=timeout_seconds, connect_seconds=connect_seconds
+                url, headers, body, timeout_seconds=timeout_seconds, connect_seconds=connect_seconds, sent=sent
             )
         except (UnusableUrl, aiohttp.InvalidURL):
             raise AddressRefused("this is not a URL that can be called") from None

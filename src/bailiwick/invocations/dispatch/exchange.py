@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
 
 import structlog
@@ -120,8 +120,17 @@ class Exchange:
                 response.close()
             return
 
-    async def send(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> StreamedAnswer:
-        """Posts a body once; the answer, whatever its status, unread. To be closed by the caller.
+    async def send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_seconds: float,
+        *,
+        sent: Callable[[], None] | None = None,
+    ) -> StreamedAnswer:
+        """Posts a body once; the answer, whatever its status, unread. To be closed by the caller. `sent` is called when
+        the request is on its way.
 
         Raises NoConnection, AddressRefused, and TimeoutError after `timeout_seconds`, which also bound the reading.
         """
@@ -132,6 +141,7 @@ class Exchange:
                 body=body,
                 timeout_seconds=timeout_seconds,
                 connect_seconds=self._connect_seconds,
+                sent=sent,
             )
         except BrokenOff as error:
             raise NoConnection(str(error)) from None

@@ -140,7 +140,9 @@ class HttpWire:
                 if name in attempt.headers:
                     headers[name] = attempt.headers[name]
         try:
-            response = await self._exchange.send(url, headers, _encode(attempt.body), timeout_seconds)
+            response = await self._exchange.send(
+                url, headers, _encode(attempt.body), timeout_seconds, sent=attempt.note_sent
+            )
         except NoConnection as error:
             raise NoAnswer(str(error)) from None
         if 200 <= response.status < 300:

@@ -37,6 +37,7 @@ class LiteLlmWire:
     async def whole(self, attempt: Attempt) -> WireAnswer:
         """See Wire."""
         call = self._library.aembedding if attempt.dialect is None else self._library.acompletion
+        attempt.note_sent()  # it tells nothing of its connections
         with self._told(attempt):
             async with asyncio.timeout(attempt.timeout_seconds):
                 answer = await call(**arguments(attempt))
@@ -46,6 +47,7 @@ class LiteLlmWire:
     async def stream(self, attempt: Attempt) -> AsyncIterator[WireStream]:
         """See Wire."""
         deadline = asyncio.get_running_loop().time() + attempt.timeout_seconds
+        attempt.note_sent()
         with self._told(attempt):
             async with asyncio.timeout(attempt.first_token_seconds):
                 chunks = await self._library.acompletion(**arguments(attempt))

@@ -10,7 +10,8 @@ import msgspec
 
 from bailiwick import dlp
 from bailiwick.invocations.dialects import Dialect
-from bailiwick.invocations.dispatch.upstreams import ModelRequest, Upstreams
+from bailiwick.invocations.dispatch.model_requests import ModelRequest
+from bailiwick.invocations.dispatch.upstreams import Upstreams
 from bailiwick.invocations.errors import ProviderRefused, TargetUnavailable
 from bailiwick.invocations.prices import most_tokens
 from bailiwick.invocations.requests import InspectedText, Usage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,19 +21,15 @@ from bailiwick.invocations.dialects import (
     PriceModes,
     ServerEvent,
     TokenUsage,
-    ask_for_usage,
-    cap_output,
     embedding_tokens_bound,
-    input_tokens_bound,
     is_embedding_answer,
     modes_asked,
-    output_bound,
     prompt_of,
     translate_answer,
-    translate_request,
     usage_of,
 )
 from bailiwick.invocations.dispatch.accounting import answer_bytes, count, estimate
+from bailiwick.invocations.dispatch.model_requests import ModelRequest, SentRequest, most_input, sent_to
 from bailiwick.invocations.dispatch.model_streams import OpenStream
 from bailiwick.invocations.dispatch.no_answers import failure, first_events
 from bailiwick.invocations.dispatch.routing import Router
@@ -47,25 +43,6 @@ from bailiwick.invocations.dispatch.wire import Attempt, NoAnswer, Wire, WireAns
 from bailiwick.invocations.encodings import Encoding
 from bailiwick.invocations.prompt_counts import likely_input_tokens
 from bailiwick.invocations.requests import Usage
-
-# OpenAI's reasoning models refuse `max_tokens`, and its servers know both; others may know nothing else.
-_REASONING = re.compile(r"o\d|gpt-5")
-
-
-class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a model, inspected and admitted."""
-
-    dialect: Dialect
-    """The client's."""
-    body: dict[str, Any]
-    """In that dialect; what is meant for the gateway alone is taken out."""
-    stream: bool = False
-    most_output_tokens: int
-    """What the hold pays for, over all choices; no provider is asked for more."""
-    most_input_tokens: int | None = None
-    """The bound that the hold was made with, for calls whose provider tells no usage; None: reckoned from the body."""
-    headers: Mapping[str, str] = {}
-    """The client's (lower-case names); those of the provider's own protocol are passed on where it is spoken."""
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,13 +79,6 @@ class Readers(msgspec.Struct, frozen=True):
     """Their tokenizers; None among them: one's is not known."""
     are_anthropic: bool
     """Whether all of them are Anthropic's."""
-
-
-class _Sent(msgspec.Struct, frozen=True):
-    """What a deployment was asked: the dialect, and the body in it."""
-
-    dialect: Dialect
-    body: dict[str, Any]
 
 
 class Upstreams:
@@ -209,10 +179,14 @@ class Upstreams:
         """The whole answer. Keeps `usage` current. Raises ProviderRefused, TargetTimeout, TargetUnavailable, and
         InvalidBody and Untranslatable for what no deployment can be asked."""
 
-        async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireAnswer, dict[str, Any]]:
-            sent = _sent(deployment, request)
+        async def ask(deployment: Deployment, seconds: float) -> tuple[SentRequest, WireAnswer, dict[str, Any]]:
+            sent = sent_to(deployment, request)
             attempt = self._attempt(deployment, sent, request, seconds)
-            answer = await self._wire(deployment).whole(attempt)
+            try:
+                answer = await self._wire(deployment).whole(attempt)
+            except asyncio.CancelledError:
+                _charge_input(attempt, usage, most_input(request, sent), modes_asked(sent.dialect, sent.body))
+                raise
             now = int(time.time())
             try:
                 body = translate_answer(sent.dialect, request.dialect, answer.body, request.body, created=now)
@@ -226,7 +200,7 @@ class Upstreams:
             count(deployment, usage, told)
         else:  # a server that tells no usage is charged by the upper bound
             output = min(answer_bytes(sent.dialect, answer.body), request.most_output_tokens)
-            estimate(deployment, usage, _most_input(request, sent), output, modes_asked(sent.dialect, sent.body))
+            estimate(deployment, usage, most_input(request, sent), output, modes_asked(sent.dialect, sent.body))
         self._router.breaker.succeeded(deployment.key)
         return ModelAnswer(deployment=deployment, body=body, headers=answer.headers)
 
@@ -237,13 +211,17 @@ class Upstreams:
         started = time.perf_counter()
         async with AsyncExitStack() as connection:
 
-            async def ask(deployment: Deployment, seconds: float) -> tuple[_Sent, WireStream, list[ServerEvent]]:
-                sent = _sent(deployment, request)
+            async def ask(deployment: Deployment, seconds: float) -> tuple[SentRequest, WireStream, list[ServerEvent]]:
+                sent = sent_to(deployment, request)
                 attempt = self._attempt(deployment, sent, request, seconds)
-                async with AsyncExitStack() as own:
-                    opened = await own.enter_async_context(self._wire(deployment).stream(attempt))
-                    first = await first_events(opened, sent.dialect)
-                    connection.push_async_callback(own.pop_all().aclose)
+                try:
+                    async with AsyncExitStack() as own:
+                        opened = await own.enter_async_context(self._wire(deployment).stream(attempt))
+                        first = await first_events(opened, sent.dialect)
+                        connection.push_async_callback(own.pop_all().aclose)
+                except asyncio.CancelledError:
+                    _charge_input(attempt, usage, most_input(request, sent), modes_asked(sent.dialect, sent.body))
+                    raise
                 return sent, opened, first
 
             deployment, (sent, opened, first) = await self._router.run(
@@ -258,7 +236,7 @@ class Upstreams:
                 request=request.body,
                 usage=usage,
                 breaker=self._router.breaker,
-                input_tokens=_most_input(request, sent),
+                input_tokens=most_input(request, sent),
                 most_output_tokens=request.most_output_tokens,
                 modes=modes_asked(sent.dialect, sent.body),
                 started=started,
@@ -276,13 +254,19 @@ class Upstreams:
         `most_input_tokens` is as in ModelRequest.
         """
 
+        bound = most_input_tokens or embedding_tokens_bound(body)
+
         async def ask(deployment: Deployment, seconds: float) -> WireAnswer:
             if not deployment.embeds or deployment.protocol == "anthropic":
                 raise InvalidBody("model", "this model makes no embeddings")
             attempt = Attempt(
                 deployment=deployment, dialect=None, body={**body, "model": deployment.model}, timeout_seconds=seconds
             )
-            answer = await self._wire(deployment).whole(attempt)
+            try:
+                answer = await self._wire(deployment).whole(attempt)
+            except asyncio.CancelledError:
+                _charge_input(attempt, usage, bound)
+                raise
             if not is_embedding_answer(answer.body):
                 raise failure(answer.body, answer.headers, None)
             return answer
@@ -292,7 +276,7 @@ class Upstreams:
         if told is not None:
             count(deployment, usage, TokenUsage(input=told.input))
         else:
-            estimate(deployment, usage, most_input_tokens or embedding_tokens_bound(body), 0)
+            estimate(deployment, usage, bound, 0)
         self._router.breaker.succeeded(deployment.key)
         return ModelAnswer(deployment=deployment, body=answer.body, headers=answer.headers)
 
@@ -304,7 +288,7 @@ class Upstreams:
         async def ask(deployment: Deployment, seconds: float) -> tuple[WireAnswer, bool]:
             provider = counting_dialect(deployment, client)
             if provider is not None:
-                sent = _Sent(provider, counting_body(deployment, client, provider, request.body))
+                sent = SentRequest(provider, counting_body(deployment, client, provider, request.body))
                 attempt = self._attempt(deployment, sent, request, seconds, counts_tokens=True)
                 answer = await self._wire(deployment).whole(attempt)
                 tokens = tokens_told(answer.body)
@@ -335,7 +319,7 @@ class Upstreams:
     def _attempt(
         self,
         deployment: Deployment,
-        sent: _Sent,
+        sent: SentRequest,
         request: ModelRequest,
         seconds: float,
         *,
@@ -358,44 +342,8 @@ def _taken(deployment: Deployment, input_tokens: int) -> int:
     return min(input_tokens, deployment.max_input_tokens or input_tokens)
 
 
-def _dialect_for(deployment: Deployment, client: Dialect) -> Dialect:
-    """The dialect that a deployment is asked in: the client's if it speaks it. Raises InvalidBody."""
-    for dialect in (client, Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES):
-        if dialect in deployment.speaks:
-            return dialect
-    raise InvalidBody("model", "this model does not write answers")
-
-
-def _sent(deployment: Deployment, request: ModelRequest) -> _Sent:
-    """A request as one deployment gets it. Raises InvalidBody and Untranslatable."""
-    client = request.dialect
-    provider = _dialect_for(deployment, client)
-    takes_new_key = deployment.base_url == "https://api.openai.com/v1" or _REASONING.match(deployment.model)
-    chat_key = "max_completion_tokens" if takes_new_key else "max_tokens"
-    most = request.most_output_tokens
-    if output_bound(client, request.body) is None:
-        most = min(most, deployment.max_output_tokens * _choices(request.body))
-    body = translate_request(client, provider, request.body, default_max_tokens=most, chat_key=chat_key)
-    body = cap_output(provider, body, most, chat_key=chat_key)  # a new object: it may be written to
-    body["model"] = deployment.model
-    if request.stream:
-        body["stream"] = True
-        if deployment.provider == "mistral":
-            body.pop("stream_options", None)  # which it refuses: it tells the usage anyway
-        elif provider is Dialect.CHAT:
-            body, _ = ask_for_usage(body)
-    else:
-        body.pop("stream", None)
-        body.pop("stream_options", None)
-    return _Sent(provider, body)
-
-
-def _choices(body: Mapping[str, Any]) -> int:
-    choices = body.get("n")
-    return choices if isinstance(choices, int) and choices > 0 else 1
-
-
-def _most_input(request: ModelRequest, sent: _Sent) -> int:
-    if request.most_input_tokens is not None:
-        return request.most_input_tokens
-    return input_tokens_bound(sent.dialect, sent.body)
+def _charge_input(attempt: Attempt, usage: Usage, input_tokens: int, modes: PriceModes = ORDINARY) -> None:
+    """Charges a call that is given up while its provider has it: what that has read it asks money for. Of what it may
+    have written meanwhile nothing is known."""
+    if attempt.is_sent:
+        estimate(attempt.deployment, usage, input_tokens, 0, modes)

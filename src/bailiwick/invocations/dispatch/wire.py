@@ -12,7 +12,7 @@ from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dialects import Dialect, ServerEvent
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, kw_only=True):
     """What one deployment is asked."""
 
     deployment: Deployment
@@ -28,6 +28,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """Until the first piece of a streamed body."""
     idle_seconds: float = 60
     """Between two of its pieces."""
+    is_sent: bool = False
+    """Whether the request is on its way; the wire notes it."""
+
+    def note_sent(self) -> None:
+        """Notes that the request is on its way."""
+        self.is_sent = True
 
 
 class Refusal(Exception):
