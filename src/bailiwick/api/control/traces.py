@@ -17,24 +17,11 @@ from bailiwick.kernel import ids
 from bailiwick.kernel.clock import rfc3339
 
 _LAST_OFFSET = 2**63 - 1
-_HARNESSES = frozenset(
-    {
-        *(
-            "cursor",
-            "claude-code",
-            "antigravity",
-            "n8n",
-            "codex",
-            "windsurf",
-            "aider",
-            "openhands",
-            "openclaw",
-            "hermes",
-        ),
-        *("pi", "cline", "roo-code", "continue", "claude-desktop", "goose", "open-webui", "github-copilot"),
-    }
-)
-_TASKS = frozenset({"testing", "deployment", "review", "debugging", "coding"})
+_HARNESSES = {
+    "cursor", "claude-code", "antigravity", "n8n", "codex", "windsurf", "aider", "openhands", "openclaw", "hermes",
+    "pi", "cline", "roo-code", "continue", "claude-desktop", "goose", "open-webui", "github-copilot",
+}  # fmt: skip
+_TASKS = {"testing", "deployment", "review", "debugging", "coding"}
 
 
 def _usd(micros: int) -> float:
