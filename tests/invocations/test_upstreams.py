@@ -434,9 +434,10 @@ async def test_who_gives_up_on_embeddings_pays_for_them(model: ModelServer, exch
 async def test_who_gives_up_before_there_is_a_connection_pays_nothing(exchange: Exchange, model: ModelServer) -> None:
     connected = asyncio.Event()
 
-    async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connected.set()
-        await asyncio.sleep(PATIENCE_SECONDS)
+        await reader.read()  # until the caller hangs up
+        writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]

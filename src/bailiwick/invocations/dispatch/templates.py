@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -72,6 +73,9 @@ class TemplateTarget(msgspec.Struct, frozen=True, kw_only=True):
             answer = await self.upstreams.complete(self.model, request, usage)
         except ProviderRefused as refused:  # what it says is for the operator, not for who runs an agent
             raise TargetUnavailable(refused.message) from None
+        except asyncio.CancelledError:
+            usage.cost_micros = 0  # only a run that has been completed costs something, its model included
+            raise
         usage.cost_micros += self.price_micros
         if usage.raw_cost_micros is not None:
             usage.raw_cost_micros += self.price_micros
