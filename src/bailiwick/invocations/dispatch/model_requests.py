@@ -12,9 +12,11 @@ from bailiwick.invocations.deployments import Deployment
 from bailiwick.invocations.dialects import (
     Dialect,
     InvalidBody,
+    PriceModes,
     ask_for_usage,
     cap_output,
     input_tokens_bound,
+    modes_asked,
     output_bound,
     translate_request,
 )
@@ -44,6 +46,11 @@ class SentRequest(msgspec.Struct, frozen=True):
 
     dialect: Dialect
     body: dict[str, Any]
+
+    @property
+    def modes(self) -> PriceModes:
+        """What it asks for that changes the price of all its tokens."""
+        return modes_asked(self.dialect, self.body)
 
 
 def _dialect_for(deployment: Deployment, client: Dialect) -> Dialect:

@@ -23,7 +23,6 @@ from bailiwick.invocations.dialects import (
     TokenUsage,
     embedding_tokens_bound,
     is_embedding_answer,
-    modes_asked,
     prompt_of,
     translate_answer,
     usage_of,
@@ -185,7 +184,7 @@ class Upstreams:
             try:
                 answer = await self._wire(deployment).whole(attempt)
             except asyncio.CancelledError:
-                _charge_input(attempt, usage, most_input(request, sent), modes_asked(sent.dialect, sent.body))
+                _charge_input(attempt, usage, most_input(request, sent), sent.modes)
                 raise
             now = int(time.time())
             try:
@@ -200,7 +199,7 @@ class Upstreams:
             count(deployment, usage, told)
         else:  # a server that tells no usage is charged by the upper bound
             output = min(answer_bytes(sent.dialect, answer.body), request.most_output_tokens)
-            estimate(deployment, usage, most_input(request, sent), output, modes_asked(sent.dialect, sent.body))
+            estimate(deployment, usage, most_input(request, sent), output, sent.modes)
         self._router.breaker.succeeded(deployment.key)
         return ModelAnswer(deployment=deployment, body=body, headers=answer.headers)
 
@@ -220,7 +219,7 @@ class Upstreams:
                         first = await first_events(opened, sent.dialect)
                         connection.push_async_callback(own.pop_all().aclose)
                 except asyncio.CancelledError:
-                    _charge_input(attempt, usage, most_input(request, sent), modes_asked(sent.dialect, sent.body))
+                    _charge_input(attempt, usage, most_input(request, sent), sent.modes)
                     raise
                 return sent, opened, first
 
@@ -238,7 +237,7 @@ class Upstreams:
                 breaker=self._router.breaker,
                 input_tokens=most_input(request, sent),
                 most_output_tokens=request.most_output_tokens,
-                modes=modes_asked(sent.dialect, sent.body),
+                modes=sent.modes,
                 started=started,
             )
             try:
