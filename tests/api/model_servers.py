@@ -41,6 +41,13 @@ def model_server() -> Iterator[ModelServer]:
         thread.join(PATIENCE_SECONDS)
 
 
+def write_model_list(folder: Path, models: list[dict[str, Any]], **routing: Any) -> Path:
+    """Writes a model list with these entries and settings of its router, by which nothing is tried twice."""
+    path = folder / "models.yaml"
+    path.write_text(yaml.safe_dump({"model_list": models, "router_settings": {"num_retries": 0, **routing}}))
+    return path
+
+
 def write_models(folder: Path, base_url: str) -> Path:
     """A model list: `fast` speaks OpenAI's chat, `smart` Anthropic's dialect, `responder` Responses as well; each costs
     1 USD for a million input tokens, 2 for output, and answers with at most 1000."""
@@ -55,9 +62,7 @@ def write_models(folder: Path, base_url: str) -> Path:
         entry("smart", "anthropic/stub-2"),
         entry("responder", "openai/stub-3", supported_endpoints=["/v1/chat/completions", "/v1/responses"]),
     ]
-    path = folder / "models.yaml"
-    path.write_text(yaml.safe_dump({"model_list": models, "router_settings": {"num_retries": 0}}))
-    return path
+    return write_model_list(folder, models)
 
 
 def answer(body: dict[str, Any], status: int = 200, **headers: str) -> Callable[[web.Request], Any]:

@@ -11,7 +11,6 @@ import anthropic as anthropic_package
 import msgspec
 import openai as openai_package
 import pytest
-import yaml
 from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAI
 
@@ -21,6 +20,7 @@ from tests.api.clients.flavours import all_of, settled
 from tests.api.clients.provider_bodies import check_request
 from tests.api.conftest import Rows
 from tests.api.gateways import Gateway, running_gateway
+from tests.api.model_servers import write_model_list
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
 from tests.waiting import until
@@ -60,9 +60,7 @@ def _models(folder: Path, base_url: str) -> Path:
     entries.append({"model_name": "nowhere", "litellm_params": nowhere})
     real = {"model": "openai/gpt-4o-mini", "api_base": base_url, "api_key": "sk-of-the-provider"}
     entries.append({"model_name": "gpt-4o-mini", "litellm_params": real})
-    path = folder / "models.yaml"
-    path.write_text(yaml.safe_dump({"model_list": entries, "router_settings": {"num_retries": 0}}))
-    return path
+    return write_model_list(folder, entries)
 
 
 @pytest.fixture(scope="package")

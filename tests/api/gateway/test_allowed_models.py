@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.api.accounts import Account, bearer
 from tests.api.conftest import Rows
 from tests.api.gateway.calls import CHAT, chat, last
 from tests.api.gateways import Gateway, running_gateway
-from tests.api.model_servers import answer, chat_answer
+from tests.api.model_servers import answer, chat_answer, write_model_list
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering, asked, by_place
 
@@ -32,10 +31,7 @@ def write_models(folder: Path, base_url: str) -> Path:
         entry("dear", "openai/stub-dear", 0.0001),
         entry("any/*", "openai/*", 0.000001),
     ]
-    routing = {"num_retries": 0, "fallbacks": [{"fast": ["dear"]}]}
-    path = folder / "models.yaml"
-    path.write_text(yaml.safe_dump({"model_list": models, "router_settings": routing}))
-    return path
+    return write_model_list(folder, models, fallbacks=[{"fast": ["dear"]}])
 
 
 @pytest.fixture(scope="module")

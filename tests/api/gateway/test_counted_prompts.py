@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from aiohttp import web
 
 from bailiwick.invocations import ModelDialect
@@ -19,7 +18,7 @@ from tests.api.accounts import Account, bearer
 from tests.api.conftest import Rows, contract_client_async
 from tests.api.gateway.calls import CHAT, MESSAGES, RESPONSES, books_are_right, last
 from tests.api.gateways import Gateway, running_gateway
-from tests.api.model_servers import answer, chat_answer, message_answer
+from tests.api.model_servers import answer, chat_answer, message_answer, write_model_list
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import sending, streamed
 
@@ -44,10 +43,7 @@ def write_models(folder: Path, base_url: str) -> Path:
         entry("stranger", "openai/our-own"),
         entry("claude", "anthropic/claude-opus-4-1", is_priced=False),
     ]
-    routing = {"num_retries": 0, "fallbacks": [{"mixed": ["stranger"]}]}
-    path = folder / "models.yaml"
-    path.write_text(yaml.safe_dump({"model_list": models, "router_settings": routing}))
-    return path
+    return write_model_list(folder, models, fallbacks=[{"mixed": ["stranger"]}])
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.api.accounts import Account, bearer
 from tests.api.conftest import Rows
 from tests.api.gateway.calls import CHAT, KEY, SECRET, books_are_right, last
 from tests.api.gateways import Gateway, running_gateway
-from tests.api.model_servers import answer, chat_answer
+from tests.api.model_servers import answer, chat_answer, write_model_list
 from tests.invocations.conftest import ModelServer
 from tests.invocations.provider_answers import answering
 
@@ -39,9 +38,7 @@ def write_models(folder: Path, base_url: str) -> Path:
         }
         for name, model, info in kinds
     ]
-    path = folder / "models.yaml"
-    path.write_text(yaml.safe_dump({"model_list": models, "router_settings": {"num_retries": 0}}))
-    return path
+    return write_model_list(folder, models)
 
 
 @pytest.fixture(scope="module")
